@@ -1,0 +1,1 @@
+//! Ways of decoding that fork, extend and drop sequences.

@@ -1,0 +1,1 @@
+//! What a sequence remembers: pages, page tables, layer groups.

@@ -1,0 +1,1 @@
+//! The model: configuration, weights and the one forward pass.

@@ -1,0 +1,1 @@
+//! The four metrics (TTFT, TPOT, throughput, memory): plain types and a recorder.

@@ -1,0 +1,1 @@
+//! What the glass box records of a request, only when asked.

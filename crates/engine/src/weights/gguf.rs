@@ -1,0 +1,1 @@
+//! The GGUF container (v2, v3, split files).

@@ -1,0 +1,1 @@
+//! Weight matrices, repacked at load.

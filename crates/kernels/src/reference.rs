@@ -1,0 +1,1 @@
+//! The naive version of every operation, in f64.

@@ -1,0 +1,1 @@
+//! The virtual vector of 16 lanes.
