@@ -29,6 +29,8 @@ class Variant:
     template: str | None = None  # a file of templates/
     template_file: bool = False  # chat_template.jinja instead of a key of tokenizer_config.json
     generation: dict = field(default_factory=dict)  # more keys of generation_config.json
+    gguf: str | None = None  # the converter's outtype; always one that keeps every weight as it is
+    gguf_split: int = 0  # tensors in a file of a split GGUF
     seed: int = 1
 
 
@@ -49,8 +51,8 @@ VARIANTS = [
     Variant(
         "llama2",
         "Multi-head attention, untied, head_dim 80 that is not hidden / heads, no row a multiple of 32, f16 weights.",
-        "llama2", LlamaConfig, sizes(60, 100, 2, 2, 2, head_dim=80, rms_norm_eps=1e-5),
-        dtype="float16", rope_spelling="rope_theta", seed=100,
+        "llama2", LlamaConfig, sizes(44, 68, 2, 2, 2, head_dim=80, rms_norm_eps=1e-5),
+        dtype="float16", rope_spelling="rope_theta", gguf="f16", gguf_split=12, seed=100,
     ),
     Variant(
         "llama3",
@@ -58,14 +60,14 @@ VARIANTS = [
         "llama3", LlamaConfig,
         sizes(48, 80, 2, 4, 2, head_dim=16, rope_parameters=ROPE_LLAMA3, tie_word_embeddings=True, rms_norm_eps=1e-5),
         dtype="float32", rope_spelling="rope_theta", template="llama3.jinja",
-        generation={"do_sample": True, "temperature": 0.6, "top_p": 0.9}, seed=200,
+        generation={"do_sample": True, "temperature": 0.6, "top_p": 0.9}, gguf="f32", seed=200,
     ),
     Variant(
         "llama3_rope_parameters",
         "As llama3 with the newer spelling of the RoPE settings, other factors, untied, bf16 weights.",
         "llama3", LlamaConfig,
         sizes(
-            48, 64, 2, 2, 1, head_dim=32, rms_norm_eps=1e-5,
+            40, 56, 2, 2, 1, head_dim=32, rms_norm_eps=1e-5,
             rope_parameters={**ROPE_LLAMA3, "factor": 32.0, "original_max_position_embeddings": 32},
         ),
         template="llama3.jinja", seed=300,
@@ -81,7 +83,7 @@ VARIANTS = [
         "Mistral v0.1: every layer with a sliding window of 24, no head_dim key.",
         "llama2", MistralConfig,
         sizes(48, 80, 3, 4, 2, sliding_window=24, rms_norm_eps=1e-5),
-        rope_spelling="rope_theta", drop=("head_dim",), template="mistral.jinja", seed=500,
+        rope_spelling="rope_theta", drop=("head_dim",), template="mistral.jinja", gguf="bf16", seed=500,
     ),
     Variant(
         "mistral",
@@ -102,14 +104,14 @@ VARIANTS = [
             rope_parameters={"rope_type": "default", "rope_theta": 1e6},
         ),
         rope_spelling="rope_theta", drop=("layer_types",), put={"sliding_window": 16}, template="chatml.jinja",
-        generation={"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05}, seed=700,
+        generation={"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05}, gguf="bf16", seed=700,
     ),
     Variant(
         "qwen2_window",
         "use_sliding_window true: by max_window_layers the first two of four layers see all, the others 16 keys.",
         "qwen2", Qwen2Config,
         sizes(
-            48, 64, 4, 3, 1, use_sliding_window=True, sliding_window=16, max_window_layers=2,
+            48, 56, 4, 3, 1, use_sliding_window=True, sliding_window=16, max_window_layers=2, tie_word_embeddings=True,
             rope_parameters={"rope_type": "default", "rope_theta": 1e6},
         ),
         rope_spelling="rope_theta", drop=("layer_types",), template="chatml.jinja", seed=800,
@@ -119,7 +121,7 @@ VARIANTS = [
         "layer_types spelled out against the order of max_window_layers: sliding, full, sliding, full.",
         "qwen2", Qwen2Config,
         sizes(
-            48, 64, 4, 3, 1, use_sliding_window=True, sliding_window=20, max_window_layers=4,
+            48, 56, 4, 3, 1, use_sliding_window=True, sliding_window=20, max_window_layers=4,
             layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
         ),
         template="chatml.jinja", seed=900,
@@ -133,16 +135,16 @@ VARIANTS = [
             rope_parameters={"rope_type": "default", "rope_theta": 1e6},
         ),
         template="chatml_think.jinja", template_file=True,
-        generation={"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 20}, seed=1000,
+        generation={"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 20}, gguf="bf16", seed=1000,
     ),
     Variant(
         "smollm",
-        "SmolLM2: Llama with 9 heads over 3, tied, rows of 72 and 100 (no multiple of 32), f32 weights.",
+        "SmolLM2: Llama with 9 heads over 3, tied, rows of 72 and 100 (no multiple of 32), bf16 weights.",
         "smollm", LlamaConfig,
         sizes(
             72, 100, 2, 9, 3, tie_word_embeddings=True, rms_norm_eps=1e-5,
             rope_parameters={"rope_type": "default", "rope_theta": 1e5},
         ),
-        dtype="float32", rope_spelling="rope_theta", drop=("head_dim",), template="chatml.jinja", seed=1100,
+        rope_spelling="rope_theta", drop=("head_dim",), template="chatml.jinja", gguf="bf16", seed=1100,
     ),
 ]
