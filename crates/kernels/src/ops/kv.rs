@@ -199,17 +199,22 @@ fn write<E: Element>(cpu: &Cpu, kv: &mut KvStorage, layer: usize, slots: &[KvSlo
     slots.iter().for_each(|&slot| kv.check(slot));
     let shape = kv.shape;
     let pages = SharedSlice::new(kv.elements_mut::<E>());
-    cpu.pool.for_each(n_kv_heads, &|kv_head| {
+    // Threads split the heads, not the rows: rows may share a slot, and then the order counts.
+    let n_items = cpu.pool.n_threads().min(n_kv_heads);
+    cpu.pool.for_each(n_items, &|item| {
+        let kv_heads = n_kv_heads * item / n_items..n_kv_heads * (item + 1) / n_items;
         for (i, slot) in slots.iter().enumerate() {
-            let start = shape.head_start(slot.page, layer, kv_head);
-            // SAFETY: each item takes another head, and one row at a time.
-            let head = unsafe { pages.part(start, 2 * PAGE_LEN * head_dim) };
-            let (keys, values) = head.split_at_mut(PAGE_LEN * head_dim);
-            let offset = slot.offset as usize;
-            let values = &mut values[offset * head_dim..][..head_dim];
-            let columns = kv_head * head_dim..(kv_head + 1) * head_dim;
-            let (k, v) = (&k.row(i)[columns.clone()], &v.row(i)[columns]);
-            simd::run(cpu.isa, WriteHead { k, v, keys, values, offset });
+            for kv_head in kv_heads.clone() {
+                let start = shape.head_start(slot.page, layer, kv_head);
+                // SAFETY: each item takes other heads, and one part at a time.
+                let head = unsafe { pages.part(start, 2 * PAGE_LEN * head_dim) };
+                let (keys, values) = head.split_at_mut(PAGE_LEN * head_dim);
+                let offset = slot.offset as usize;
+                let values = &mut values[offset * head_dim..][..head_dim];
+                let columns = kv_head * head_dim..(kv_head + 1) * head_dim;
+                let (k, v) = (&k.row(i)[columns.clone()], &v.row(i)[columns]);
+                simd::run(cpu.isa, WriteHead { k, v, keys, values, offset });
+            }
         }
     });
 }

@@ -142,14 +142,14 @@ fn sum_exp_sub<S: Simd>(s: S, x: &[f32], max: f32, mut each: impl FnMut(S::F, us
     // The accumulators change places after every vector: `even` is the one whose turn it is.
     let (mut even, mut odd) = (s.splat(0.0), s.splat(0.0));
     for x in vectors {
-        let y = math::exp(s, s.sub(s.load(x), max));
+        let y = math::exp_of_negative(s, s.sub(s.load(x), max));
         each(y, LANES);
         (even, odd) = (odd, s.add(even, y));
     }
     if !tail.is_empty() {
         let mut last = [f32::NEG_INFINITY; LANES];
         last[..tail.len()].copy_from_slice(tail);
-        let y = math::exp(s, s.sub(s.load(&last), max));
+        let y = math::exp_of_negative(s, s.sub(s.load(&last), max));
         each(y, tail.len());
         (even, odd) = (odd, s.add(even, y));
     }

@@ -54,11 +54,7 @@ fn step<S: Simd, E: Element, const Q: usize, const C: usize>(
     scores: &mut [[f32; PAGE_LEN]],
 ) {
     score::<S, E, Q, C>(s, page, queries, visible.clone(), scores);
-    let record = record_len(page.head_dim);
-    let mut shrink = [0.0; Q];
-    for q in 0..Q {
-        shrink[q] = soften(s, State::of(&mut records[q * record..][..record]), &visible, &mut scores[q]);
-    }
+    let shrink = soften(s, records, record_len(page.head_dim), &visible, scores);
     let mut weights = [[].as_slice(); Q];
     for q in 0..Q {
         weights[q] = &scores[q][visible.clone()];
@@ -139,31 +135,43 @@ fn hide<S: Simd>(s: S, score: S::F, start: usize, visible: &Range<usize>) -> S::
     s.select_gt(end, lane, score, hidden)
 }
 
-/// Turns a query's scores of a page into weights e^(score - max) and updates its maximum and sums. Returns what the sum
-/// of values must be multiplied by.
+/// Turns the scores of a page into weights e^(score - max) and updates the maximum and the sums of each query. Returns
+/// what each query's sum of values must be multiplied by.
 #[inline(always)]
-fn soften<S: Simd>(s: S, state: State<'_>, visible: &Range<usize>, scores: &mut [f32; PAGE_LEN]) -> f32 {
-    let (tiles_of_page, _) = scores.as_chunks_mut::<LANES>();
-    let tiles = &mut tiles_of_page[tiles(visible)];
-    let mut max = s.splat(*state.max);
-    for tile in &*tiles {
-        max = s.max(s.load(tile), max);
-    }
-    let new_max = s.max_lane(max);
+fn soften<S: Simd, const Q: usize>(
+    s: S,
+    records: &mut [f32],
+    record: usize,
+    visible: &Range<usize>,
+    scores: &mut [[f32; PAGE_LEN]],
+) -> [f32; Q] {
+    let tiles = tiles(visible);
+    let mut max = [0.0; Q];
+    // One lane a query.
     let mut shrink = [0.0; LANES];
-    let old_max = s.splat(*state.max);
-    *state.max = new_max;
-    let max = s.splat(new_max);
-    let factor = math::exp(s, s.sub(old_max, max));
-    s.store(factor, &mut shrink);
-    let mut lanes = s.mul(s.load(state.lanes), factor);
-    for tile in tiles {
-        let weight = math::exp(s, s.sub(s.load(tile), max));
-        s.store(weight, tile);
-        lanes = s.add(lanes, weight);
+    for q in 0..Q {
+        let state = State::of(&mut records[q * record..][..record]);
+        let mut max_of_lanes = s.splat(*state.max);
+        for tile in &scores[q].as_chunks::<LANES>().0[tiles.clone()] {
+            max_of_lanes = s.max(s.load(tile), max_of_lanes);
+        }
+        max[q] = s.max_lane(max_of_lanes);
+        shrink[q] = *state.max - max[q];
+        *state.max = max[q];
     }
-    s.store(lanes, state.lanes);
-    shrink[0]
+    let factors = math::exp_of_negative(s, s.load(&shrink));
+    s.store(factors, &mut shrink);
+    for q in 0..Q {
+        let state = State::of(&mut records[q * record..][..record]);
+        let mut lanes = s.mul(s.load(state.lanes), s.splat(shrink[q]));
+        for tile in &mut scores[q].as_chunks_mut::<LANES>().0[tiles.clone()] {
+            let weight = math::exp_of_negative(s, s.sub(s.load(tile), s.splat(max[q])));
+            s.store(weight, tile);
+            lanes = s.add(lanes, weight);
+        }
+        s.store(lanes, state.lanes);
+    }
+    std::array::from_fn(|q| shrink[q])
 }
 
 /// `acc[i..i + C] = acc * shrink + weights * values` for vectors of the head's elements.
