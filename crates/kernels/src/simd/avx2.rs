@@ -288,6 +288,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch<T>(self, at: *const T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
         unsafe {
             let x = _mm256_add_ps(x[0], x[1]);

@@ -137,6 +137,9 @@ pub trait Simd: Copy {
     fn pair_u8(self, first: &[u8; LANES], second: &[u8; LANES]) -> Self::Pair;
     fn pair_i8(self, first: &[i8; LANES], second: &[i8; LANES]) -> Self::Pair;
 
+    /// Asks for the cache line at `at`, which need not be a valid address, to be brought near. Changes nothing else.
+    fn prefetch<T>(self, at: *const T);
+
     // ---- between lanes: fixed trees
     /// ((0+8)+(4+12)) + ... : halves are added until one lane is left.
     #[inline(always)]

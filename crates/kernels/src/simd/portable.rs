@@ -203,4 +203,7 @@ impl Simd for Portable {
             }
         }
     }
+
+    #[inline(always)]
+    fn prefetch<T>(self, _: *const T) {}
 }

@@ -15,8 +15,10 @@ pub(super) const SCORES_LEN: usize = QUERIES_AT_ONCE * PAGE_LEN;
 pub(super) struct Page<'a, E> {
     /// `[4][head_dim][16]`.
     pub(super) keys: &'a [E],
-    /// `[64][head_dim]`, and at least 16 elements behind.
+    /// `[head_dim / 16][64][16]`, the last block narrower if need be, and at least 16 elements behind.
     pub(super) values: &'a [E],
+    /// The keys of the page that comes next; these same ones if there is none.
+    pub(super) next_keys: &'a [E],
     pub(super) head_dim: usize,
     pub(super) scale: f32,
 }
@@ -59,16 +61,18 @@ fn step<S: Simd, E: Element, const Q: usize, const C: usize>(
     for q in 0..Q {
         weights[q] = &scores[q][visible.clone()];
     }
-    let values = &page.values[visible.start * page.head_dim..];
-    let n_vectors = page.head_dim.div_ceil(LANES);
+    let (n_whole, rest) = (page.head_dim / LANES, page.head_dim % LANES);
     let mut i = 0;
-    while i + C <= n_vectors {
-        add_values::<S, E, Q, C>(s, page.head_dim, &values[i * LANES..], weights, shrink, i, records);
+    while i + C <= n_whole {
+        add_values::<S, E, Q, C>(s, page, visible.start, weights, shrink, i, LANES, records);
         i += C;
     }
-    while i < n_vectors {
-        add_values::<S, E, Q, 1>(s, page.head_dim, &values[i * LANES..], weights, shrink, i, records);
+    while i < n_whole {
+        add_values::<S, E, Q, 1>(s, page, visible.start, weights, shrink, i, LANES, records);
         i += 1;
+    }
+    if rest > 0 {
+        add_values::<S, E, Q, 1>(s, page, visible.start, weights, shrink, i, rest, records);
     }
 }
 
@@ -109,7 +113,10 @@ fn score_tiles<S: Simd, E: Element, const Q: usize, const C: usize>(
 ) {
     let mut acc = [[s.splat(0.0); C]; Q];
     let tile_len = LANES * page.head_dim;
-    multiply_add(s, queries, &page.keys[tile * tile_len..], LANES, tile_len, &mut acc);
+    // While the keys are used, the values are fetched, and while those are used, the keys of the next page: the
+    // processor's own prefetching starts anew with each page, which would cost half of the bandwidth.
+    let ahead = page.values.as_ptr().wrapping_add(tile * tile_len);
+    multiply_add(s, queries, &page.keys[tile * tile_len..], LANES, tile_len, &mut acc, ahead);
     let scale = s.splat(page.scale);
     for c in 0..C {
         let start = (tile + c) * LANES;
@@ -174,18 +181,19 @@ fn soften<S: Simd, const Q: usize>(
     std::array::from_fn(|q| shrink[q])
 }
 
-/// `acc[i..i + C] = acc * shrink + weights * values` for vectors of the head's elements.
+/// `acc[i..i + C] = acc * shrink + weights * values` for vectors of the head's elements, of which `width` lanes count.
 #[inline(always)]
 fn add_values<S: Simd, E: Element, const Q: usize, const C: usize>(
     s: S,
-    head_dim: usize,
-    values: &[E],
+    page: &Page<'_, E>,
+    first_key: usize,
     weights: [&[f32]; Q],
     shrink: [f32; Q],
     i: usize,
+    width: usize,
     records: &mut [f32],
 ) {
-    let record = record_len(head_dim);
+    let record = record_len(page.head_dim);
     let mut acc = [[s.splat(0.0); C]; Q];
     for q in 0..Q {
         let (from, _) = records[q * record..].as_chunks::<LANES>();
@@ -193,7 +201,9 @@ fn add_values<S: Simd, E: Element, const Q: usize, const C: usize>(
             acc[q][c] = s.mul(s.load(&from[i + c]), s.splat(shrink[q]));
         }
     }
-    multiply_add(s, weights, values, head_dim, LANES, &mut acc);
+    let start = i * LANES * PAGE_LEN + first_key * width;
+    let ahead = page.next_keys.as_ptr().wrapping_add(start);
+    multiply_add(s, weights, &page.values[start..], width, LANES * PAGE_LEN, &mut acc, ahead);
     for q in 0..Q {
         let (to, _) = records[q * record..].as_chunks_mut::<LANES>();
         for c in 0..C {
@@ -203,6 +213,7 @@ fn add_values<S: Simd, E: Element, const Q: usize, const C: usize>(
 }
 
 /// `acc[q][c] += sum over k in order of x[q][k] * y[k][c]`, where `y[k][c]` is the vector at `k * stride + c * column`.
+/// What lies at the same distances from `ahead` is prefetched.
 #[inline(always)]
 fn multiply_add<S: Simd, E: Element, const Q: usize, const C: usize>(
     s: S,
@@ -211,11 +222,13 @@ fn multiply_add<S: Simd, E: Element, const Q: usize, const C: usize>(
     stride: usize,
     column: usize,
     acc: &mut [[S::F; C]; Q],
+    ahead: *const E,
 ) {
     let n = x[0].len();
     let x = x.map(|x| &x[..n]);
     assert!(n > 0 && (n - 1) * stride + (C - 1) * column + LANES <= y.len());
     let mut row = y.as_ptr();
+    let mut ahead = ahead;
     let mut sums = *acc;
     for k in 0..n {
         let mut vectors = [s.splat(0.0); C];
@@ -223,14 +236,17 @@ fn multiply_add<S: Simd, E: Element, const Q: usize, const C: usize>(
             // SAFETY: k < n, c < C, so that all 16 elements lie inside `y`, by the assertion.
             let vector = unsafe { &*row.wrapping_add(c * column).cast::<[E; LANES]>() };
             vectors[c] = E::load(s, vector);
+            s.prefetch(ahead.wrapping_add(c * column));
         }
         for q in 0..Q {
-            let x = s.splat(x[q][k]);
+            // SAFETY: k < n, the length of each.
+            let x = s.splat(unsafe { *x[q].get_unchecked(k) });
             for c in 0..C {
                 sums[q][c] = s.fma(x, vectors[c], sums[q][c]);
             }
         }
         row = row.wrapping_add(stride);
+        ahead = ahead.wrapping_add(stride);
     }
     *acc = sums;
 }

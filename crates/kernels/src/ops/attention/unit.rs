@@ -116,14 +116,18 @@ impl<E: Element> Unit<'_, E> {
         !within(&self.job.visible(self.place(i).0), segment, SEGMENT_LEN).is_empty()
     }
 
-    /// Page number `i` of the sequence, which some row sees.
-    fn page(&self, i: usize) -> Page<'_, E> {
-        let KvShape { head_dim, .. } = self.job.shape;
+    /// Page number `i` of the sequence, of which some row sees a key; `next` is the one to come.
+    fn page(&self, i: usize, next: usize) -> Page<'_, E> {
+        let head_dim = self.job.shape.head_dim;
+        let (keys, values) = self.head(i).split_at(PAGE_LEN * head_dim);
+        Page { keys, values, next_keys: self.head(next), head_dim, scale: self.job.params.scale }
+    }
+
+    /// From the unit's keys in page number `i` of the sequence to the end of the storage.
+    fn head(&self, i: usize) -> &[E] {
         let table = &self.job.rows[self.rows.start].table;
         let page = self.job.tables[table.start as usize..table.end as usize][i];
-        let head = &self.job.elements[self.job.shape.head_start(page, self.job.layer, self.kv_head)..];
-        let (keys, values) = head.split_at(PAGE_LEN * head_dim);
-        Page { keys, values, head_dim, scale: self.job.params.scale }
+        &self.job.elements[self.job.shape.head_start(page, self.job.layer, self.kv_head)..]
     }
 }
 
@@ -180,7 +184,9 @@ impl<E: Element> Kernel for AttendSegment<'_, E> {
         let Self { unit, segment, records, scores } = self;
         let record = record_len(unit.job.shape.head_dim);
         reset(records, record);
-        for i_page in unit.pages(segment) {
+        let pages = unit.pages(segment);
+        for i_page in pages.clone() {
+            let next = (i_page + 1).min(pages.end - 1);
             let mut start = unit.rows.start;
             while start < unit.rows.end {
                 // Rows that see the same keys of the page go together: all of them, except at the ends.
@@ -190,7 +196,7 @@ impl<E: Element> Kernel for AttendSegment<'_, E> {
                 if !visible.is_empty() {
                     let n_heads = unit.heads.len();
                     let queries = (start - unit.rows.start) * n_heads..(end - unit.rows.start) * n_heads;
-                    attend_page(s, unit, &unit.page(i_page), queries, visible, records, scores);
+                    attend_page(s, unit, &unit.page(i_page, next), queries, visible, records, scores);
                 }
                 start = end;
             }
