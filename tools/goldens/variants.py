@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from gguf import LlamaFileType
 from transformers import LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config, Qwen3Config
 
 ROPE_LLAMA3 = {
@@ -22,7 +23,7 @@ class Variant:
     config: type[PretrainedConfig]
     sizes: dict  # arguments of `config`
     dtype: str = "bfloat16"  # how the weights are stored; the oracle computes in f32
-    rope_spelling: str = "rope_parameters"  # or "rope_theta": config.json rewritten to the keys used before transformers 5
+    rope_spelling: str = "rope_parameters"  # or "rope_theta": config.json in the older spelling
     drop: tuple[str, ...] = ()  # keys left out of config.json, as many real ones leave them out
     put: dict = field(default_factory=dict)  # keys set in config.json by hand
     shard_bytes: int | None = None
@@ -97,14 +98,15 @@ VARIANTS = [
     ),
     Variant(
         "qwen2",
-        "Biases on q, k and v, a vocabulary padded beyond the tokenizer's, use_sliding_window false beside a window, tied.",
+        "Biases on q, k and v, more rows than the tokenizer has ids, a window that is switched off, tied.",
         "qwen2", Qwen2Config,
         sizes(
             64, 96, 2, 4, 2, tie_word_embeddings=True, use_sliding_window=False, sliding_window=16, max_window_layers=1,
             rope_parameters={"rope_type": "default", "rope_theta": 1e6},
         ),
         rope_spelling="rope_theta", drop=("layer_types",), put={"sliding_window": 16}, template="chatml.jinja",
-        generation={"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05}, gguf="bf16", seed=700,
+        generation={"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05},
+        gguf="bf16", seed=700,
     ),
     Variant(
         "qwen2_window",
@@ -146,5 +148,48 @@ VARIANTS = [
             rope_parameters={"rope_type": "default", "rope_theta": 1e5},
         ),
         rope_spelling="rope_theta", drop=("head_dim",), template="chatml.jinja", gguf="bf16", seed=1100,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A GGUF file with quantized matrices and no Hugging Face folder beside it."""
+
+    variant: Variant
+    formats: dict = field(default_factory=dict)  # part of a tensor's name -> format, first match; none: the converter's
+    file_type: LlamaFileType | None = None
+
+    @property
+    def weights(self) -> str:
+        by = "llama.cpp's converter" if not self.formats else "tools/goldens"
+        return f"random, quantized by {by}; the oracle computes in f32 over gguf.dequantize of them"
+
+
+SMALL = sizes(64, 96, 2, 4, 2, tie_word_embeddings=True)
+WIDE = sizes(256, 256, 1, 8, 1, tie_word_embeddings=True)  # rows of k-quants are multiples of 256
+
+QUANTIZED = [
+    Quantized(
+        Variant("quant_q8_0", "Q8_0, Llama.", "llama2", LlamaConfig, SMALL, gguf="q8_0", seed=2000),
+    ),
+    Quantized(
+        Variant("quant_q4_0", "Q4_0, Qwen2 with its biases.", "qwen2", Qwen2Config, SMALL, gguf="f32", seed=2100),
+        {"": "Q4_0"}, LlamaFileType.MOSTLY_Q4_0,
+    ),
+    Quantized(
+        Variant("quant_q4_1", "Q4_1, Qwen3.", "qwen3", Qwen3Config, {**SMALL, "head_dim": 32}, gguf="f32", seed=2200),
+        {"": "Q4_1"}, LlamaFileType.MOSTLY_Q4_1,
+    ),
+    Quantized(
+        Variant(
+            "quant_q4_k", "Q4_K, with Q6_K for attn_v and ffn_down as in Q4_K_M, Llama.",
+            "smollm", LlamaConfig, WIDE, gguf="f32", seed=2300,
+        ),
+        {"attn_v": "Q6_K", "ffn_down": "Q6_K", "": "Q4_K"}, LlamaFileType.MOSTLY_Q4_K_M,
+    ),
+    Quantized(
+        Variant("quant_q6_k", "Q6_K, Qwen2 with its biases.", "qwen2", Qwen2Config, WIDE, gguf="f32", seed=2400),
+        {"": "Q6_K"}, LlamaFileType.MOSTLY_Q6_K,
     ),
 ]
