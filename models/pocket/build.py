@@ -77,11 +77,11 @@ def add_general(writer, sampling):
     writer.add_type(gguf.GGUFType.MODEL)
     writer.add_name("Limpid pocket")
     writer.add_description(
-        "A 3.2 M parameter Llama, trained from scratch on children's stories, that tells a short story "
+        "A 3.1 M parameter Llama, trained from scratch on children's stories, that tells a short story "
         "about the things it is asked for. It is a demonstration and knows nothing else."
     )
     writer.add_license("MIT OR Apache-2.0")
-    writer.add_size_label("3.2M")
+    writer.add_size_label("3.1M")
     writer.add_languages(["en"])
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)

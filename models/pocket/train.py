@@ -252,7 +252,7 @@ def arguments(argv=None):
         "--max-minutes", type=float, default=0, help="save and stop after this time (exit code 3)"
     )
     ap.add_argument("--log-every", type=int, default=20)
-    ap.add_argument("--eval-every", type=int, default=200)
+    ap.add_argument("--eval-every", type=int, default=300)
     ap.add_argument("--save-every", type=int, default=100)
     ap.add_argument("--val-tokens", type=int, default=24576, help="held-out tokens of each source")
     return ap.parse_args(argv)
