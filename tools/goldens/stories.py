@@ -18,9 +18,9 @@ from make import GOLDENS, quiet
 
 TEXTS = [
     "Once upon a time, there was a little girl named Lily. She loved to",
-    "Tom and his dog Max went to the park. It was a sunny day and there were many kids. They ran, they jumped, and they "
-    "played with a big red ball. Then the ball rolled far away, under a tall tree, and Max ran to get it. But when he "
-    "came back, he did not have the ball. He had a small box with a gold key in it. Tom was very",
+    "Tom and his dog Max went to the park. It was a sunny day and there were many kids. They ran, they jumped, and "
+    "they played with a big red ball. Then the ball rolled far away, under a tall tree, and Max ran to get it. But "
+    "when he came back, he did not have the ball. He had a small box with a gold key in it. Tom was very",
 ]
 FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 LICENSE = """\
