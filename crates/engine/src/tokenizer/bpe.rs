@@ -15,15 +15,15 @@ pub(super) fn build(
     field: &'static str,
 ) -> Result<BPE, TokenizerError> {
     let longest_token = vocab.keys().map(String::len).max().unwrap_or(0);
-    if let Some((left, right)) = merges.iter().find(|(left, right)| left.len() + right.len() > longest_token) {
+    if let Some((left, right)) = merges.iter().find(|(left, right)| left.len() + right.len() > longest_token)
+    {
         return Err(TokenizerError::invalid(
             field,
             format!("the merge `{left} {right}`"),
             "merges that make a token of the vocabulary",
         ));
     }
-    builder
-        .vocab_and_merges(vocab, merges)
-        .build()
-        .map_err(|error| TokenizerError::invalid(field, error.to_string(), "merges of tokens that make a token"))
+    builder.vocab_and_merges(vocab, merges).build().map_err(|error| {
+        TokenizerError::invalid(field, error.to_string(), "merges of tokens that make a token")
+    })
 }

@@ -1,7 +1,7 @@
 //! Ids to text, one at a time: what is complete comes out at once, half a character never.
 
-use super::vocab::{TokenKind, Vocab};
 use super::Tokenizer;
+use super::vocab::{TokenKind, Vocab};
 use crate::TokenId;
 
 /// Turns a stream of ids into text. All that `push` and `finish` append, taken together, equals
@@ -22,7 +22,12 @@ pub struct Detokenizer {
 impl Detokenizer {
     /// For a text that begins with the first id pushed; special tokens give no text.
     pub fn new(tokenizer: &Tokenizer) -> Self {
-        Detokenizer { pending: [0; 4], n_pending: 0, at_start: tokenizer.vocab.strips_first_space, shows_special: false }
+        Detokenizer {
+            pending: [0; 4],
+            n_pending: 0,
+            at_start: tokenizer.vocab.strips_first_space,
+            shows_special: false,
+        }
     }
 
     /// For ids that continue `prompt`: what is pushed comes out as the text that it adds to the prompt's. So a

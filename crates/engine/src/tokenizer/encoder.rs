@@ -45,9 +45,9 @@ pub(super) fn added_vocabulary(
     field: &'static str,
 ) -> Result<AddedVocabulary, TokenizerError> {
     let mut added = AddedVocabulary::new();
-    added
-        .add_tokens(tokens, names, normalizer)
-        .map_err(|error| TokenizerError::invalid(field, error.to_string(), "added tokens that can be told apart"))?;
+    added.add_tokens(tokens, names, normalizer).map_err(|error| {
+        TokenizerError::invalid(field, error.to_string(), "added tokens that can be told apart")
+    })?;
     Ok(added)
 }
 

@@ -15,7 +15,11 @@ pub enum TokenizerError {
 }
 
 impl TokenizerError {
-    pub(super) fn invalid(field: &'static str, found: impl Into<String>, expected: impl Into<String>) -> Self {
+    pub(super) fn invalid(
+        field: &'static str,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
         TokenizerError::Invalid { field, found: found.into(), expected: expected.into() }
     }
 }

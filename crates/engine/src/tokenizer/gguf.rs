@@ -37,7 +37,14 @@ mod token_type {
 /// for the others, so llama.cpp knows them by their texts (`special_eog_ids`); so does Limpid, for the families that
 /// it runs, where the token is not an ordinary one.
 const END_TEXTS: &[&str] = &[
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
     "<|end_of_text|>",
 ];
 
@@ -95,7 +102,11 @@ impl GgufTokenizer {
             add_bos: self.add_bos.unwrap_or(adds_bos),
             add_eos: self.add_eos.unwrap_or(false),
             eos: Vec::new(),
-            unknown: self.id("tokenizer.ggml.unknown_token_id", self.unknown_id.or(unknown_id), &mut warnings),
+            unknown: self.id(
+                "tokenizer.ggml.unknown_token_id",
+                self.unknown_id.or(unknown_id),
+                &mut warnings,
+            ),
             pad: self.id("tokenizer.ggml.padding_token_id", self.pad_id, &mut warnings),
         };
         self.find_eos(eos_id, &mut special, &mut vocab, &mut warnings);
@@ -109,10 +120,8 @@ impl GgufTokenizer {
         if n_tokens == 0 {
             return Err(TokenizerError::Missing { field: TOKENS, why: "it lists the vocabulary" });
         }
-        let lengths = [
-            (SCORES, self.scores.as_ref().map(Vec::len)),
-            (TYPES, self.token_types.as_ref().map(Vec::len)),
-        ];
+        let lengths =
+            [(SCORES, self.scores.as_ref().map(Vec::len)), (TYPES, self.token_types.as_ref().map(Vec::len))];
         for (field, length) in lengths {
             if let Some(found) = length.filter(|length| *length != n_tokens) {
                 let expected = format!("{n_tokens}, one for each of {TOKENS}");
@@ -140,7 +149,8 @@ impl GgufTokenizer {
 
     fn byte_level_bpe(&self, warnings: &mut Vec<String>) -> Result<Family, TokenizerError> {
         let name = self.pre.as_deref().unwrap_or_else(|| {
-            warnings.push(format!("{PRE} is missing: an old file; texts are cut as llama.cpp's `default` does"));
+            warnings
+                .push(format!("{PRE} is missing: an old file; texts are cut as llama.cpp's `default` does"));
             "default"
         });
         let pre = pretokenizers::find(name).ok_or_else(|| TokenizerError::Unknown {
@@ -194,8 +204,9 @@ impl GgufTokenizer {
         for (i, token) in self.tokens.iter().enumerate() {
             let (id, kind) = (TokenId(i as u32), self.kind(i));
             if self.token_type(i) == token_type::BYTE {
-                let byte = parse_byte_token(token)
-                    .ok_or_else(|| TokenizerError::invalid(TOKENS, format!("the byte token `{token}`"), "<0x..>"))?;
+                let byte = parse_byte_token(token).ok_or_else(|| {
+                    TokenizerError::invalid(TOKENS, format!("the byte token `{token}`"), "<0x..>")
+                })?;
                 byte_tokens[byte as usize] = Some(id);
                 vocab.push(&[byte], kind);
                 continue;
@@ -230,7 +241,8 @@ impl GgufTokenizer {
     fn id(&self, key: &'static str, id: Option<u64>, warnings: &mut Vec<String>) -> Option<TokenId> {
         let id = id?;
         if id >= self.tokens.len() as u64 {
-            warnings.push(format!("{key} is {id}, but there are {} tokens: it is not used", self.tokens.len()));
+            warnings
+                .push(format!("{key} is {id}, but there are {} tokens: it is not used", self.tokens.len()));
             return None;
         }
         Some(TokenId(id as u32))
@@ -301,7 +313,9 @@ fn split_merge(line: &str) -> Result<(String, String), TokenizerError> {
     let space = line.bytes().skip(1).position(|byte| byte == b' ').map(|i| i + 1);
     match space {
         Some(space) => Ok((line[..space].to_string(), line[space + 1..].to_string())),
-        None => Err(TokenizerError::invalid(MERGES, format!("`{line}`"), "two tokens and a space between them")),
+        None => {
+            Err(TokenizerError::invalid(MERGES, format!("`{line}`"), "two tokens and a space between them"))
+        }
     }
 }
 

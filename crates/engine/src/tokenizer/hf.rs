@@ -78,10 +78,12 @@ impl HfTokenizer<'_> {
             field: FILE,
             why: "it holds the vocabulary; transformers' save_pretrained writes it",
         })?;
-        let file: File = serde_json::from_slice(bytes)
-            .map_err(|error| TokenizerError::invalid(FILE, error.to_string(), "a tokenizer in the format 1.0"))?;
+        let file: File = serde_json::from_slice(bytes).map_err(|error| {
+            TokenizerError::invalid(FILE, error.to_string(), "a tokenizer in the format 1.0")
+        })?;
         let normalizer: Option<NormalizerWrapper> = step(file.normalizer, "tokenizer.json: normalizer")?;
-        let pre_tokenizer: Option<PreTokenizerWrapper> = step(file.pre_tokenizer, "tokenizer.json: pre_tokenizer")?;
+        let pre_tokenizer: Option<PreTokenizerWrapper> =
+            step(file.pre_tokenizer, "tokenizer.json: pre_tokenizer")?;
         let post_processor: Option<PostProcessorWrapper> =
             step(file.post_processor, "tokenizer.json: post_processor")?;
         let spelling = Spelling::read(file.decoder.as_ref())?;
@@ -94,7 +96,9 @@ impl HfTokenizer<'_> {
         let added = added_vocabulary(tokens, &model, normalizer.as_ref(), ADDED)?;
         for (content, id) in expected {
             if added.token_to_id(&content, &model) != Some(id) {
-                warnings.push(format!("{ADDED}: `{content}` is listed with id {id}, but the vocabulary gives another"));
+                warnings.push(format!(
+                    "{ADDED}: `{content}` is listed with id {id}, but the vocabulary gives another"
+                ));
             }
         }
         let vocab = read_vocab(&model, &added, &spelling)?;
@@ -112,7 +116,8 @@ impl HfTokenizer<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<SpecialTokens, TokenizerError> {
         let frame = Frame::of(post_processor)?;
-        let flag = |key: &str| self.tokenizer_config.and_then(|config| config.get(key)).and_then(Value::as_bool);
+        let flag =
+            |key: &str| self.tokenizer_config.and_then(|config| config.get(key)).and_then(Value::as_bool);
         let named = |key: &str| self.named_token(names, key);
         let bos = named("bos_token").or(frame.before).or_else(|| {
             let ids = token_ids(self.generation_config, "bos_token_id");
@@ -124,8 +129,10 @@ impl HfTokenizer<'_> {
             pad: named("pad_token"),
             ..SpecialTokens::default()
         };
-        special.add_bos = frame.decides("add_bos_token", frame.before.is_some(), flag("add_bos_token"), warnings);
-        special.add_eos = frame.decides("add_eos_token", frame.after.is_some(), flag("add_eos_token"), warnings);
+        special.add_bos =
+            frame.decides("add_bos_token", frame.before.is_some(), flag("add_bos_token"), warnings);
+        special.add_eos =
+            frame.decides("add_eos_token", frame.after.is_some(), flag("add_eos_token"), warnings);
         self.find_eos(named("eos_token"), vocab_size, &mut special, warnings);
         Ok(special)
     }
@@ -153,7 +160,10 @@ impl HfTokenizer<'_> {
                 if (id.0 as usize) < vocab_size {
                     special.add_eos_token(*id, source);
                 } else {
-                    warnings.push(format!("{source} is {}, but there are {vocab_size} tokens: it is not used", id.0));
+                    warnings.push(format!(
+                        "{source} is {}, but there are {vocab_size} tokens: it is not used",
+                        id.0
+                    ));
                 }
             }
         }
@@ -161,7 +171,11 @@ impl HfTokenizer<'_> {
         for pair in said.windows(2) {
             let ((first, ids), (second, others)) = (pair[0], pair[1]);
             if !others.iter().all(|id| ids.contains(id)) {
-                warnings.push(format!("{first} is {} and {second} is {}: each of them ends a text", list(ids), list(others)));
+                warnings.push(format!(
+                    "{first} is {} and {second} is {}: each of them ends a text",
+                    list(ids),
+                    list(others)
+                ));
             }
         }
     }
@@ -171,9 +185,9 @@ impl HfTokenizer<'_> {
 fn step<T: DeserializeOwned>(value: Option<Value>, field: &'static str) -> Result<Option<T>, TokenizerError> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
     let name = value.get("type").and_then(Value::as_str).unwrap_or("(no type)").to_string();
-    serde_json::from_value(value)
-        .map(Some)
-        .map_err(|error| TokenizerError::invalid(field, format!("{name} ({error})"), "a step that `tokenizers` 0.23 has"))
+    serde_json::from_value(value).map(Some).map_err(|error| {
+        TokenizerError::invalid(field, format!("{name} ({error})"), "a step that `tokenizers` 0.23 has")
+    })
 }
 
 /// An id, or a list of ids (`eos_token_id` of a generation_config.json is either).
@@ -233,7 +247,11 @@ impl FileMerge {
             FileMerge::Pair(left, right) => Ok((left, right)),
             FileMerge::Line(line) => match line.split_once(' ') {
                 Some((left, right)) if !right.contains(' ') => Ok((left.to_string(), right.to_string())),
-                _ => Err(TokenizerError::invalid(MODEL, format!("the merge `{line}`"), "two tokens and one space")),
+                _ => Err(TokenizerError::invalid(
+                    MODEL,
+                    format!("the merge `{line}`"),
+                    "two tokens and one space",
+                )),
             },
         }
     }
@@ -312,7 +330,11 @@ fn read_vocab(
     let n_ids = words.values().chain(added.keys()).max().map_or(0, |id| *id as usize + 1);
     if n_ids > 2 * n_tokens + 1024 {
         let expected = "ids without large holes";
-        return Err(TokenizerError::invalid(FILE, format!("{n_tokens} tokens with ids up to {}", n_ids - 1), expected));
+        return Err(TokenizerError::invalid(
+            FILE,
+            format!("{n_tokens} tokens with ids up to {}", n_ids - 1),
+            expected,
+        ));
     }
     let mut by_id: Vec<Option<&str>> = vec![None; n_ids];
     for (word, id) in &words {

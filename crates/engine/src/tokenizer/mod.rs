@@ -40,13 +40,20 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    fn assemble(encoder: Encoder, vocab: Vocab, mut special: SpecialTokens, mut warnings: Vec<String>) -> Tokenizer {
+    fn assemble(
+        encoder: Encoder,
+        vocab: Vocab,
+        mut special: SpecialTokens,
+        mut warnings: Vec<String>,
+    ) -> Tokenizer {
         if special.add_bos && special.bos.is_none() {
-            warnings.push("the tokenizer asks for BOS before a text but names none: none is added".to_string());
+            warnings
+                .push("the tokenizer asks for BOS before a text but names none: none is added".to_string());
             special.add_bos = false;
         }
         if special.eos.is_empty() {
-            warnings.push("no EOS token is named: a text ends at its length limit or a stop string".to_string());
+            warnings
+                .push("no EOS token is named: a text ends at its length limit or a stop string".to_string());
         }
         Tokenizer { encoder, vocab, special, warnings }
     }
@@ -56,7 +63,8 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, specials: Specials, bos: bool) -> Result<Vec<TokenId>, TokenizerError> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 2);
         if bos {
-            let missing = TokenizerError::Missing { field: "bos_token", why: "BOS was asked for before the text" };
+            let missing =
+                TokenizerError::Missing { field: "bos_token", why: "BOS was asked for before the text" };
             ids.push(self.special.bos.ok_or(missing)?);
         }
         self.encoder.encode(text, specials, None, &mut ids)?;
@@ -67,10 +75,14 @@ impl Tokenizer {
     }
 
     /// The ids of a text whose special tokens are read, except those with `mark` inside; all marks are dropped.
-    pub(crate) fn encode_marked(&self, text: &str, mark: char) -> Result<Vec<TokenId>, TokenizerError> {
+    pub(crate) fn encode_marked(
+        &self,
+        text: &str,
+        mark: Option<char>,
+    ) -> Result<Vec<TokenId>, TokenizerError> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 2);
         ids.extend(self.special.bos.filter(|_| self.special.add_bos));
-        self.encoder.encode(text, Specials::Parse, Some(mark), &mut ids)?;
+        self.encoder.encode(text, Specials::Parse, mark, &mut ids)?;
         self.keep_one_bos(&mut ids);
         Ok(ids)
     }

@@ -30,7 +30,8 @@ pub(super) struct TextSpelling {
 impl Spelling {
     pub(super) fn read(decoder: Option<&Value>) -> Result<Spelling, TokenizerError> {
         let decoder = decoder.filter(|decoder| !decoder.is_null());
-        let decoder = decoder.ok_or(TokenizerError::Missing { field: FIELD, why: "ids turn into text by it" })?;
+        let decoder =
+            decoder.ok_or(TokenizerError::Missing { field: FIELD, why: "ids turn into text by it" })?;
         let one = std::slice::from_ref(decoder);
         let steps = decoder.get("decoders").and_then(Value::as_array).map_or(one, Vec::as_slice);
         if let [step] = steps
@@ -81,7 +82,11 @@ impl TextSpelling {
             }
             "Strip" => {
                 if text("content") != Some(" ") || step["start"] != 1 || step["stop"] != 0 {
-                    return Err(TokenizerError::invalid(FIELD, step.to_string(), "a Strip of one leading space"));
+                    return Err(TokenizerError::invalid(
+                        FIELD,
+                        step.to_string(),
+                        "a Strip of one leading space",
+                    ));
                 }
                 self.strips_first_space = true;
             }
