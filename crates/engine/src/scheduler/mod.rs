@@ -1,1 +1,66 @@
-//! Which rows go into the next step.
+//! Which rows go into the next step: policy on plain numbers. It knows neither sequences nor tensors.
+//!
+//! First come, first served: requests start in the order in which they came, each when a place and the pages of its
+//! worst case are free, and run until they end. A step computes one row of every sequence that has one token to go
+//! (decode), and up to `prefill_chunk` rows of those that have more (prefill), the oldest first.
+
+#[cfg(test)]
+mod tests;
+
+/// What a step may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Sequences that run at the same time, 1 or more.
+    pub max_sequences: usize,
+    /// Prefill rows of one step in all, 1 or more.
+    pub prefill_chunk: usize,
+}
+
+impl Budget {
+    /// The most rows in one step: a prefill chunk, and one row of every other sequence.
+    pub fn max_rows(&self) -> usize {
+        self.prefill_chunk.saturating_add(self.max_sequences - 1)
+    }
+
+    /// How many rows each sequence gets. `n_pending` are the tokens that a sequence has not computed yet, the oldest
+    /// sequence first; the answers, in the same order, replace what is in `n_rows`.
+    pub fn share(&self, n_pending: impl Iterator<Item = usize>, n_rows: &mut Vec<usize>) {
+        let mut n_left = self.prefill_chunk;
+        n_rows.clear();
+        n_rows.extend(n_pending.map(|n_pending| {
+            if n_pending <= 1 {
+                return n_pending;
+            }
+            let n = n_pending.min(n_left);
+            n_left -= n;
+            n
+        }));
+    }
+}
+
+/// The pages, by layer group, that no running request has a claim on. A request that was admitted never runs out.
+#[derive(Clone, Debug)]
+pub struct FreePages {
+    n_free: Vec<usize>,
+}
+
+impl FreePages {
+    /// `n_pages` of each layer group.
+    pub fn new(n_pages: Vec<usize>) -> Self {
+        Self { n_free: n_pages }
+    }
+
+    /// Sets pages aside, or changes nothing if a group has not enough.
+    pub fn reserve(&mut self, n_pages: &[usize]) -> bool {
+        let fits = self.n_free.iter().zip(n_pages).all(|(n_free, n)| n <= n_free);
+        if fits {
+            self.n_free.iter_mut().zip(n_pages).for_each(|(n_free, n)| *n_free -= n);
+        }
+        fits
+    }
+
+    /// Gives back what was reserved.
+    pub fn give_back(&mut self, n_pages: &[usize]) {
+        self.n_free.iter_mut().zip(n_pages).for_each(|(n_free, n)| *n_free += n);
+    }
+}

@@ -5,10 +5,12 @@
 
 mod activations;
 mod embed;
+mod kv;
 mod matmul;
 
 pub use activations::{Activations, Kinds, Prepared, Record};
 pub use embed::embed;
+pub use kv::{KvFormat, KvShape, KvSlot, KvStorage, PAGE_LEN, kv_write};
 pub use matmul::matmul;
 
 /// What a forward pass may round on the way.
