@@ -57,7 +57,7 @@ VARIANTS = [
     ),
     Variant(
         "llama3",
-        "Grouped-query attention, llama3 RoPE scaling with a small original context, tied; bf16 weights, f32 in the GGUF.",
+        "Grouped-query attention, llama3 RoPE scaling with a small original context, tied; the GGUF is F32.",
         "llama3", LlamaConfig,
         sizes(48, 80, 2, 4, 2, head_dim=16, rope_parameters=ROPE_LLAMA3, tie_word_embeddings=True, rms_norm_eps=1e-5),
         rope_spelling="rope_theta", template="llama3.jinja",
