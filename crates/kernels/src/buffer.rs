@@ -109,6 +109,12 @@ impl Rows {
         Ok(Self { data: Buffer::zeroed(len)?, n_rows: 0, width, stride })
     }
 
+    /// Bytes that `new` takes.
+    pub fn bytes_for(max_rows: usize, width: usize) -> usize {
+        let stride = width.next_multiple_of(crate::simd::LANES);
+        max_rows.saturating_mul(stride).saturating_mul(size_of::<f32>())
+    }
+
     /// One row: a norm's weight or a bias.
     pub fn from_vector(values: &[f32]) -> Result<Self, AllocError> {
         let mut rows = Self::new(1, values.len())?;

@@ -1,21 +1,21 @@
 //! What a model will take, known from the header before anything is loaded.
 
-use super::config::{MixerConfig, ModelConfig};
+use super::config::{LayerConfig, MixerConfig, ModelConfig};
 use super::tensors;
 use super::workspace::{self, BatchLimits, Workspace};
 use super::{ModelError, kv_layout};
-use crate::kv::KvLayout;
+use crate::kv::{KvGroupLayout, KvLayout};
 use crate::weights::WeightsFile;
 use limpid_kernels::buffer::Rows;
 use limpid_kernels::matrix::Matrix;
-use limpid_kernels::ops::{Compute, KvFormat};
+use limpid_kernels::ops::{Compute, Kinds, KvFormat, KvStorage};
 
 /// The parts of a model's memory, in bytes.
 pub struct MemoryPlan<'a> {
     config: &'a ModelConfig,
     layout: KvLayout,
     weights: usize,
-    kinds: limpid_kernels::ops::Kinds,
+    kinds: Kinds,
     n_threads: usize,
 }
 
@@ -58,8 +58,8 @@ impl<'a> MemoryPlan<'a> {
 
     /// Keys and values of one sequence of `n` tokens: whole pages, and no more than the window's where there is one.
     pub fn kv(&self, n: usize) -> usize {
-        let of_group = |group: &crate::kv::KvGroupLayout| {
-            group.pages_needed(n, 1).saturating_mul(limpid_kernels::ops::KvStorage::page_bytes(&group.shape))
+        let of_group = |group: &KvGroupLayout| {
+            group.pages_needed(n, 1).saturating_mul(KvStorage::page_bytes(&group.shape))
         };
         self.layout.groups.iter().map(of_group).fold(0, usize::saturating_add)
     }
@@ -72,7 +72,7 @@ impl<'a> MemoryPlan<'a> {
     /// For comparison: the scores of all pairs of `n` positions in one layer, as f32, n_heads * n^2 of them. Limpid never
     /// holds them.
     pub fn score_matrix(&self, n: usize) -> usize {
-        let n_heads = |layer: &super::config::LayerConfig| {
+        let n_heads = |layer: &LayerConfig| {
             let MixerConfig::Attention(attention) = &layer.mixer;
             attention.n_heads
         };

@@ -2,7 +2,7 @@
 
 use super::config::{FfnConfig, MixerConfig, ModelConfig};
 use super::tensors;
-use crate::kv::KvLayout;
+use crate::kv::{KvGroupLayout, KvLayout};
 use crate::weights::WeightsFile;
 use limpid_kernels::buffer::{AllocError, Rows};
 use limpid_kernels::ops::{Activations, AttentionScratch, Compute, Kinds, RopeAngles, RopeTable};
@@ -107,15 +107,22 @@ impl Workspace {
         let attention: usize = layout
             .groups
             .iter()
-            .map(|group| AttentionScratch::bytes_for(n_threads, max_rows, n_heads(config, group.layers[0]), &group.shape, limits.context_length))
+            .map(|group| {
+                let n_heads = n_heads(config, group);
+                AttentionScratch::bytes_for(n_threads, max_rows, n_heads, &group.shape, limits.context_length)
+            })
             .sum();
         of_batch + of_logits + attention + Activations::bytes(max_rows, config.max_input_width(), kinds)
     }
 }
 
-fn n_heads(config: &ModelConfig, layer: usize) -> usize {
-    let MixerConfig::Attention(attention) = &config.layers[layer].mixer;
-    attention.n_heads
+/// The most query heads of a layer in the group.
+fn n_heads(config: &ModelConfig, group: &KvGroupLayout) -> usize {
+    let of_layer = |&layer: &usize| {
+        let MixerConfig::Attention(attention) = &config.layers[layer].mixer;
+        attention.n_heads
+    };
+    group.layers.iter().map(of_layer).max().unwrap_or(0)
 }
 
 fn attention_scratch(
@@ -124,8 +131,8 @@ fn attention_scratch(
     limits: BatchLimits,
     n_threads: usize,
 ) -> Result<Vec<AttentionScratch>, AllocError> {
-    let of_group = |group: &crate::kv::KvGroupLayout| {
-        let n_heads = n_heads(config, group.layers[0]);
+    let of_group = |group: &KvGroupLayout| {
+        let n_heads = n_heads(config, group);
         AttentionScratch::new(n_threads, limits.max_rows, n_heads, &group.shape, limits.context_length)
     };
     layout.groups.iter().map(of_group).collect()
