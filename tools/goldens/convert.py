@@ -1,4 +1,4 @@
-"""Converts the checkpoints to GGUF with llama.cpp's own converter, and checks what came out.
+"""Makes the GGUF goldens: the checkpoints converted by llama.cpp's own converter, and the quantized ones.
 
     python convert.py --llama-cpp DIR [NAME ...]
 
@@ -6,69 +6,75 @@ DIR is the root of llama.cpp's source (the source package of llama-cpp-python ha
 """
 
 import argparse
-import importlib
-import logging
-import sys
+import tempfile
 from pathlib import Path
 
-import torch
-import transformers
-
+import checkpoint
+import gguf_files
+import llama_cpp
+import oracle
 import vocab
-from make import GOLDENS
-from variants import VARIANTS, Variant
+from make import GOLDENS, provenance, quiet, report
+from variants import QUANTIZED, VARIANTS, Quantized, Variant
 
 
-class Converter:
-    """llama.cpp's converter, taught the pre-tokenizers of our vocabularies and Mistral's window."""
-
-    def __init__(self, llama_cpp: Path):
-        sys.path[:0] = [str(llama_cpp), str(llama_cpp / "gguf-py")]  # it needs its own gguf, before any other is imported
-        self._script = importlib.import_module("convert_hf_to_gguf")
-        self._text_model = importlib.import_module("conversion.base").TextModel
-        llama = importlib.import_module("conversion.llama").LlamaModel
-        llama.set_gguf_parameters = _with_window(llama.set_gguf_parameters)
-        logging.getLogger().setLevel(logging.WARNING)
-
-    def convert(self, folder: Path, out: Path, vocab_name: str, outtype: str, split: int = 0) -> None:
-        # The converter knows a pre-tokenizer by the hash of what it makes of a fixed text: ours has a hash of its own.
-        self._text_model.get_vocab_base_pre = lambda _model, _tokenizer: vocab.KINDS[vocab_name].pre
-        options = {"--outfile": out, "--outtype": outtype, "--model-name": out.parent.name, "--split-max-tensors": split}
-        sys.argv = ["convert_hf_to_gguf.py", str(folder), *(str(part) for option in options.items() for part in option)]
-        self._script.main()
-
-
-def _with_window(set_parameters):
-    """The converter drops Mistral's window (llama.cpp gives these models full attention): add the key."""
-
-    def set_gguf_parameters(model) -> None:
-        set_parameters(model)
-        if (window := model.hparams.get("sliding_window")) is not None:
-            model.gguf_writer.add_sliding_window(window)
-
-    return set_gguf_parameters
-
-
-def convert(converter: Converter, variant: Variant) -> None:
+def convert(source: Path, variant: Variant) -> None:
+    """The committed checkpoint as GGUF, weights unchanged: its golden is that of the checkpoint."""
     folder = GOLDENS / variant.name
     for old in folder.glob("*.gguf"):
         old.unlink()
-    converter.convert(folder / "hf", folder / "model.gguf", variant.vocab, variant.gguf, variant.gguf_split)
-    importlib.import_module("compare").gguf_with_checkpoint(folder)  # late: it imports gguf
+    llama_cpp.convert(source, folder / "hf", folder / "model.gguf", variant.vocab, variant.gguf, variant.gguf_split)
+    gguf_files.check_against_checkpoint(folder)
+
+
+def quantize(source: Path, quantized: Quantized) -> None:
+    """A GGUF with quantized weights, and what transformers answers over the weights that it stands for."""
+    variant = quantized.variant
+    folder = GOLDENS / variant.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(variant.seed, variant.seed + 100):
+        with tempfile.TemporaryDirectory() as temporary:
+            hf = Path(temporary) / "hf"
+            checkpoint.write(variant, seed, hf)
+            _write_quantized(source, quantized, hf, folder / "model.gguf")
+            model = oracle.load(hf)
+        gguf_files.load_into(model, folder / "model.gguf")
+        try:
+            answers = oracle.answers(model, vocab.KINDS[variant.vocab].size, seed)
+        except oracle.NearTie as tie:
+            print(f"{variant.name} seed {seed}: {tie}")
+            continue
+        about = {"name": variant.name, "covers": variant.covers, "vocab_size": answers[0].logits.shape[1]}
+        made = provenance(variant, seed) | {"script": "tools/goldens/convert.py", "weights": quantized.weights}
+        oracle.write(folder, answers, about, made)
+        gguf_files.describe(folder / "model.gguf")
+        report(variant.name, seed, answers)
+        return
+    raise SystemExit(f"{variant.name}: no seed without a near tie")
+
+
+def _write_quantized(source: Path, quantized: Quantized, hf: Path, out: Path) -> None:
+    if not quantized.formats:
+        llama_cpp.convert(source, hf, out, quantized.variant.vocab, quantized.variant.gguf)
+        return
+    plain = hf.parent / out.parent.name / "plain.gguf"
+    plain.parent.mkdir()
+    llama_cpp.convert(source, hf, plain, quantized.variant.vocab, quantized.variant.gguf)
+    gguf_files.requantize(plain, out, quantized.formats, quantized.file_type)
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    quiet()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama-cpp", type=Path, required=True)
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
-    converter = Converter(arguments.llama_cpp)
     for variant in VARIANTS:
         if variant.gguf is not None and (not arguments.names or variant.name in arguments.names):
-            convert(converter, variant)
+            convert(arguments.llama_cpp, variant)
+    for quantized in QUANTIZED:
+        if not arguments.names or quantized.variant.name in arguments.names:
+            quantize(arguments.llama_cpp, quantized)
 
 
 if __name__ == "__main__":

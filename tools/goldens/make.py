@@ -32,23 +32,18 @@ def _checkpoint(variant: Variant) -> None:
     for seed in range(variant.seed, variant.seed + 100):
         checkpoint.write(variant, seed, folder / "hf")
         try:
-            answers = _answers(folder / "hf", vocab.KINDS[variant.vocab].size, seed)
+            answers = oracle.answers(oracle.load(folder / "hf"), vocab.KINDS[variant.vocab].size, seed)
         except oracle.NearTie as tie:
             print(f"{variant.name} seed {seed}: {tie}")
             continue
         about = {"name": variant.name, "covers": variant.covers, "vocab_size": answers[0].logits.shape[1]}
-        oracle.write(folder, answers, about, _provenance(variant, seed))
-        _report(variant.name, seed, answers)
+        oracle.write(folder, answers, about, provenance(variant, seed))
+        report(variant.name, seed, answers)
         return
     raise SystemExit(f"{variant.name}: no seed without a near tie")
 
 
-def _answers(folder: Path, n_tokens: int, seed: int) -> list[oracle.Answer]:
-    model = oracle.load(folder)
-    return [oracle.answer(model, prompt) for prompt in oracle.prompts(n_tokens, seed)]
-
-
-def _provenance(variant: Variant, seed: int) -> dict:
+def provenance(variant: Variant, seed: int) -> dict:
     by_hand = [f"without {key}" for key in variant.drop] + [f"{key} = {value}" for key, value in variant.put.items()]
     if variant.rope_spelling == "rope_theta":
         by_hand.append("rope_parameters as rope_theta and rope_scaling, dtype as torch_dtype")
@@ -60,7 +55,7 @@ def _provenance(variant: Variant, seed: int) -> dict:
     }
 
 
-def _report(name: str, seed: int, answers: list[oracle.Answer]) -> None:
+def report(name: str, seed: int, answers: list[oracle.Answer]) -> None:
     size = sum(file.stat().st_size for file in (GOLDENS / name).rglob("*") if file.is_file())
     gap = min(answer.min_gap for answer in answers)
     distinct = [len(set(answer.greedy)) for answer in answers]
@@ -68,10 +63,15 @@ def _report(name: str, seed: int, answers: list[oracle.Answer]) -> None:
     print(f"{name}: seed {seed}, {size} bytes, gap {gap:.4f}, distinct greedy {distinct}, logit std {std:.2f}")
 
 
-def main() -> None:
+def quiet() -> None:
+    """One thread, no network, no chatter."""
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+
+
+def main() -> None:
+    quiet()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("checkpoints").add_argument("names", nargs="*")

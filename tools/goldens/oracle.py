@@ -1,4 +1,4 @@
-"""Runs a checkpoint with transformers in f32 on the CPU and writes what it answered: golden.json and golden.safetensors."""
+"""Runs a checkpoint with transformers in f32 on the CPU and writes what it answered."""
 
 import json
 from dataclasses import dataclass
@@ -33,10 +33,11 @@ def load(folder: Path, **options) -> PreTrainedModel:
     return model.eval()
 
 
-def prompts(n_tokens: int, seed: int) -> list[list[int]]:
-    """Random prompts of the lengths PROMPT_LENGTHS over the ids below `n_tokens`."""
+def answers(model: PreTrainedModel, n_tokens: int, seed: int) -> list[Answer]:
+    """What the model makes of random prompts of the lengths PROMPT_LENGTHS over the ids below `n_tokens`."""
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randint(n_tokens, (n,), generator=generator).tolist() for n in PROMPT_LENGTHS]
+    prompts = [torch.randint(n_tokens, (n,), generator=generator).tolist() for n in PROMPT_LENGTHS]
+    return [answer(model, prompt) for prompt in prompts]
 
 
 @torch.no_grad()
@@ -53,11 +54,12 @@ def answer(model: PreTrainedModel, prompt: list[int]) -> Answer:
     _check_with_cache(model, prompt, ids[len(prompt):])
     every = model(torch.tensor([ids[:-1]]), use_cache=False).logits[0]
     positions = _positions(len(prompt))
-    return Answer(prompt, ids[len(prompt):], min_gap, positions, every[positions].clone(), every.std(dim=1).mean().item())
+    spread = every.std(dim=1).mean().item()
+    return Answer(prompt, ids[len(prompt):], min_gap, positions, every[positions].clone(), spread)
 
 
 def _positions(n_prompt: int) -> list[int]:
-    """The first, a middle and the last position of the prompt; one within the greedy text and the one before its end."""
+    """First, middle and last of the prompt; one within the greedy text and the one that its last token follows."""
     last = n_prompt - 1
     return sorted({0, n_prompt // 2, last, last + N_GREEDY // 2, last + N_GREEDY - 1})
 
@@ -73,7 +75,7 @@ def _check_with_cache(model: PreTrainedModel, prompt: list[int], expected: list[
 
 
 def write(folder: Path, answers: list[Answer], about: dict, provenance: dict) -> None:
-    """`about` opens golden.json; `provenance` is completed with the versions."""
+    """Writes golden.json, which `about` opens, and golden.safetensors; `provenance` is completed with the versions."""
     tensors = {f"prompt{i}.logits": answer.logits.contiguous() for i, answer in enumerate(answers)}
     save_file(tensors, folder / "golden.safetensors")
     golden = {

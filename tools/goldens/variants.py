@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from gguf import LlamaFileType
 from transformers import LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config, Qwen3Config
 
 ROPE_LLAMA3 = {
@@ -22,7 +23,7 @@ class Variant:
     config: type[PretrainedConfig]
     sizes: dict  # arguments of `config`
     dtype: str = "bfloat16"  # how the weights are stored; the oracle computes in f32
-    rope_spelling: str = "rope_parameters"  # or "rope_theta": config.json rewritten to the keys used before transformers 5
+    rope_spelling: str = "rope_parameters"  # or "rope_theta": config.json in the older spelling
     drop: tuple[str, ...] = ()  # keys left out of config.json, as many real ones leave them out
     put: dict = field(default_factory=dict)  # keys set in config.json by hand
     shard_bytes: int | None = None
@@ -56,10 +57,10 @@ VARIANTS = [
     ),
     Variant(
         "llama3",
-        "Grouped-query attention, llama3 RoPE scaling with a small original context, tied, f32 weights.",
+        "Grouped-query attention, llama3 RoPE scaling with a small original context, tied; the GGUF is F32.",
         "llama3", LlamaConfig,
         sizes(48, 80, 2, 4, 2, head_dim=16, rope_parameters=ROPE_LLAMA3, tie_word_embeddings=True, rms_norm_eps=1e-5),
-        dtype="float32", rope_spelling="rope_theta", template="llama3.jinja",
+        rope_spelling="rope_theta", template="llama3.jinja",
         generation={"do_sample": True, "temperature": 0.6, "top_p": 0.9}, gguf="f32", seed=200,
     ),
     Variant(
@@ -76,7 +77,8 @@ VARIANTS = [
         "llama_bias",
         "Llama with attention_bias and mlp_bias, multi-query attention, a large rms_norm_eps.",
         "llama2", LlamaConfig,
-        sizes(40, 56, 2, 5, 1, head_dim=8, attention_bias=True, mlp_bias=True, rms_norm_eps=1e-2), seed=400,
+        sizes(40, 56, 2, 5, 1, head_dim=8, attention_bias=True, mlp_bias=True, rms_norm_eps=1e-2),
+        gguf="bf16", seed=400,
     ),
     Variant(
         "mistral_window",
@@ -97,14 +99,15 @@ VARIANTS = [
     ),
     Variant(
         "qwen2",
-        "Biases on q, k and v, a vocabulary padded beyond the tokenizer's, use_sliding_window false beside a window, tied.",
+        "Biases on q, k and v, more rows than the tokenizer has ids, a window that is switched off, tied.",
         "qwen2", Qwen2Config,
         sizes(
             64, 96, 2, 4, 2, tie_word_embeddings=True, use_sliding_window=False, sliding_window=16, max_window_layers=1,
             rope_parameters={"rope_type": "default", "rope_theta": 1e6},
         ),
         rope_spelling="rope_theta", drop=("layer_types",), put={"sliding_window": 16}, template="chatml.jinja",
-        generation={"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05}, gguf="bf16", seed=700,
+        generation={"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05},
+        gguf="bf16", seed=700,
     ),
     Variant(
         "qwen2_window",
@@ -118,11 +121,11 @@ VARIANTS = [
     ),
     Variant(
         "qwen2_layer_types",
-        "layer_types spelled out against the order of max_window_layers: sliding, full, sliding, full.",
+        "layer_types spelled out against max_window_layers: sliding, full, sliding; tied.",
         "qwen2", Qwen2Config,
         sizes(
-            48, 56, 4, 3, 1, use_sliding_window=True, sliding_window=20, max_window_layers=4,
-            layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+            48, 56, 3, 3, 1, use_sliding_window=True, sliding_window=20, max_window_layers=3, tie_word_embeddings=True,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         ),
         template="chatml.jinja", seed=900,
     ),
@@ -146,5 +149,48 @@ VARIANTS = [
             rope_parameters={"rope_type": "default", "rope_theta": 1e5},
         ),
         rope_spelling="rope_theta", drop=("head_dim",), template="chatml.jinja", gguf="bf16", seed=1100,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A GGUF file with quantized matrices and no Hugging Face folder beside it."""
+
+    variant: Variant
+    formats: dict = field(default_factory=dict)  # part of a tensor's name -> format, first match; none: the converter's
+    file_type: LlamaFileType | None = None
+
+    @property
+    def weights(self) -> str:
+        by = "llama.cpp's converter" if not self.formats else "tools/goldens"
+        return f"random, quantized by {by}; the oracle computes in f32 over gguf.dequantize of them"
+
+
+SMALL = sizes(64, 96, 2, 4, 2, tie_word_embeddings=True)
+WIDE = sizes(256, 256, 1, 8, 1, tie_word_embeddings=True)  # rows of k-quants are multiples of 256
+
+QUANTIZED = [
+    Quantized(
+        Variant("quant_q8_0", "Q8_0, Llama.", "llama2", LlamaConfig, SMALL, gguf="q8_0", seed=2000),
+    ),
+    Quantized(
+        Variant("quant_q4_0", "Q4_0, Qwen2 with its biases.", "qwen2", Qwen2Config, SMALL, gguf="f32", seed=2100),
+        {"": "Q4_0"}, LlamaFileType.MOSTLY_Q4_0,
+    ),
+    Quantized(
+        Variant("quant_q4_1", "Q4_1, Qwen3.", "qwen3", Qwen3Config, {**SMALL, "head_dim": 32}, gguf="f32", seed=2200),
+        {"": "Q4_1"}, LlamaFileType.MOSTLY_Q4_1,
+    ),
+    Quantized(
+        Variant(
+            "quant_q4_k", "Q4_K, with Q6_K for attn_v and ffn_down as in Q4_K_M, Llama.",
+            "smollm", LlamaConfig, WIDE, gguf="f32", seed=2300,
+        ),
+        {"attn_v": "Q6_K", "ffn_down": "Q6_K", "": "Q4_K"}, LlamaFileType.MOSTLY_Q4_K_M,
+    ),
+    Quantized(
+        Variant("quant_q6_k", "Q6_K, Qwen2 with its biases.", "qwen2", Qwen2Config, WIDE, gguf="f32", seed=2400),
+        {"": "Q6_K"}, LlamaFileType.MOSTLY_Q6_K,
     ),
 ]

@@ -1,6 +1,6 @@
 """Tiny tokenizers, one for each kind that the engine reads, trained on sample.txt.
 
-`build(name, folder)` writes tokenizer.json (and, for the SentencePiece kinds, tokenizer.model) into a checkpoint folder.
+`build(name, folder)` writes tokenizer.json and, for the SentencePiece kinds, tokenizer.model into a folder.
 """
 
 import io

@@ -84,19 +84,42 @@ impl AttentionScratch {
         shape: &KvShape,
         max_context: usize,
     ) -> Result<Self, AllocError> {
-        let record = record_len(shape.head_dim);
-        let mut workers = Rows::new(n_threads.max(1), 2 * QUERIES_PER_UNIT * record + page::SCORES_LEN)?;
-        workers.set_n_rows(workers.max_rows());
-        let n_segments = max_context.div_ceil(SEGMENT_LEN);
-        let split_rows = (UNITS_PER_THREAD * n_threads).div_ceil(shape.n_kv_heads).min(max_rows);
-        let n_split = if n_threads > 1 && n_segments > 1 { split_rows * n_heads * n_segments } else { 0 };
-        let mut segments = Rows::new(n_split, record)?;
-        segments.set_n_rows(n_split);
+        let [workers, segments] = Self::sizes(n_threads, max_rows, n_heads, shape, max_context);
+        let in_use = |(n_rows, width)| {
+            let mut rows = Rows::new(n_rows, width)?;
+            rows.set_n_rows(n_rows);
+            Ok(rows)
+        };
+        let (workers, segments) = (in_use(workers)?, in_use(segments)?);
         Ok(Self { workers, segments, tiles: Vec::with_capacity(max_rows) })
     }
 
-    pub fn bytes(&self) -> usize {
-        self.workers.bytes() + self.segments.bytes() + self.tiles.capacity() * size_of::<Range<usize>>()
+    /// Bytes that `new` takes.
+    pub fn bytes_for(
+        n_threads: usize,
+        max_rows: usize,
+        n_heads: usize,
+        shape: &KvShape,
+        max_context: usize,
+    ) -> usize {
+        let sizes = Self::sizes(n_threads, max_rows, n_heads, shape, max_context);
+        let rows: usize = sizes.iter().map(|&(n_rows, width)| Rows::bytes_for(n_rows, width)).sum();
+        rows + max_rows * size_of::<Range<usize>>()
+    }
+
+    /// Rows and width of `workers` and of `segments`.
+    fn sizes(
+        n_threads: usize,
+        max_rows: usize,
+        n_heads: usize,
+        shape: &KvShape,
+        max_context: usize,
+    ) -> [(usize, usize); 2] {
+        let record = record_len(shape.head_dim);
+        let n_segments = max_context.div_ceil(SEGMENT_LEN);
+        let split_rows = (UNITS_PER_THREAD * n_threads).div_ceil(shape.n_kv_heads).min(max_rows);
+        let n_split = if n_threads > 1 && n_segments > 1 { split_rows * n_heads * n_segments } else { 0 };
+        [(n_threads.max(1), 2 * QUERIES_PER_UNIT * record + page::SCORES_LEN), (n_split, record)]
     }
 }
 
