@@ -196,6 +196,44 @@ fn missing_and_misshapen_tensors_are_errors() {
 }
 
 #[test]
+fn what_is_no_file_is_refused() {
+    let error = |path: &str| WeightsFile::open(Path::new(path)).err().unwrap().to_string();
+    assert!(error("/no/such/file").starts_with("/no/such/file: cannot open: "));
+    #[cfg(unix)]
+    assert!(error("/dev/null").contains("found neither a file nor a folder"));
+    let error = WeightsFile::from_bytes(b"").err().unwrap().to_string();
+    assert!(error.starts_with("(model in memory): found an empty file"), "{error}");
+    let part = split_parts(2).swap_remove(0).1.leak();
+    let error = WeightsFile::from_bytes(part).err().unwrap().to_string();
+    assert!(error.contains("found the first of 2 files of a split model under another name"), "{error}");
+}
+
+/// Kilobytes of the mapped file that are resident in this process.
+#[cfg(target_os = "linux")]
+fn resident_kb(path: &Path) -> usize {
+    let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let mapping = smaps.split_once(path.to_str().unwrap()).unwrap().1;
+    let rss = mapping.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    rss.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn opening_leaves_data_on_disk_and_releasing_puts_it_back() {
+    // The system maps up to 2 MB around a byte that is read.
+    let n = 4 << 20;
+    let file = Gguf::new().tensor("large", &[n as u64], F32, &vec![1; 4 * n]);
+    let folder = folder(&[("model.gguf", &file.finish())]);
+    let path = folder.path().join("model.gguf");
+    let weights = WeightsFile::open(&path).unwrap();
+    assert!(resident_kb(&path) < (8 << 10), "{}", resident_kb(&path));
+    assert!(weights.tensor("large").unwrap().bytes.iter().all(|&byte| byte == 1));
+    assert!(resident_kb(&path) >= (16 << 10), "{}", resident_kb(&path));
+    weights.release("large");
+    assert!(resident_kb(&path) < (8 << 10), "{}", resident_kb(&path));
+}
+
+#[test]
 fn released_tensors_read_the_same_again() {
     let data: Vec<u8> = (0..40_000u32).flat_map(u32::to_le_bytes).collect();
     let file = small_gguf().tensor("large", &[40_000], F32, &data);
