@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use minijinja::value::from_args;
+use minijinja::value::{ValueKind, from_args};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 use minijinja_contrib::pycompat;
 
@@ -30,6 +30,7 @@ pub(super) fn new() -> Result<Environment<'static>, Error> {
     environment.set_recursion_limit(MAX_RECURSION);
     environment.set_fuel(Some(MAX_STEPS));
     environment.add_filter("tojson", json::tojson);
+    environment.add_test("sequence", is_sequence);
     environment.add_function("raise_exception", raise_exception);
     Ok(environment)
 }
@@ -58,6 +59,11 @@ impl std::error::Error for Raised {}
 
 fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Raised(message)))
+}
+
+/// As in Jinja2, whatever has a length and items: strings and dicts too.
+fn is_sequence(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map)
 }
 
 /// Python's methods of strings, lists and dicts: pycompat's, and those that it lacks and templates use.

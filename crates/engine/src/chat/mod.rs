@@ -151,7 +151,7 @@ impl ChatTemplate {
         variables.extend(options.args.iter().map(|(name, value)| (name.clone(), from_json(value, &marked))));
 
         let template = self.environment.get_template(NAME).map_err(|error| render_error(&error))?;
-        let marked = template.render(Value::from_iter(variables)).map_err(|error| render_error(&error))?;
+        let marked = template.render(Value::from_pairs(variables)).map_err(|error| render_error(&error))?;
         Ok(Rendered { marked, mark: Some(mark) })
     }
 }
