@@ -244,34 +244,56 @@ fn hostile_templates_come_to_an_end() {
 }
 
 #[test]
-fn deep_nesting_does_not_overflow_the_stack() {
-    let n = 20_000;
-    let deep = [
-        format!("{{{{ {}1{} }}}}", "(".repeat(n), ")".repeat(n)),
-        format!("{{{{ {}1{} }}}}", "[".repeat(n), "]".repeat(n)),
-        format!("{}x{}", "{% if true %}".repeat(n), "{% endif %}".repeat(n)),
-        format!("{}x{}", "{% for i in [1] %}".repeat(n), "{% endfor %}".repeat(n)),
-        format!("{{{{ {}1 }}}}", "not ".repeat(n)),
-        format!("{{{{ {}1 }}}}", "-".repeat(n)),
-        format!("{{{{ 1{} }}}}", " + 1".repeat(n)),
-        format!("{{{{ x{} }}}}", ".a".repeat(n)),
-        format!("{{{{ x{} }}}}", "|list".repeat(n)),
-        format!(
-            "{{% set n = namespace(x=1) %}}{{% for i in range({n}) %}}{{% set n.x = [n.x] %}}{{% endfor %}}"
-        ),
-        format!(
-            "{{% set n = namespace(x=1) %}}{{% for i in range({n}) %}}{{% set n.x = [n.x] %}}{{% endfor %}}{{{{ n.x }}}}"
-        ),
-        format!(
-            "{{% set n = namespace(x=1) %}}{{% for i in range({n}) %}}{{% set n.x = [n.x] %}}{{% endfor %}}{{{{ n.x|tojson }}}}"
-        ),
-        format!(
-            "{{% set n = namespace(x=1) %}}{{% for i in range({n}) %}}{{% set n.x = {{1: n.x}} %}}{{% endfor %}}{{{{ n.x == n.x }}}}"
-        ),
-    ];
-    for template in &deep {
-        // Any outcome will do but a crash.
-        let _ = render(template, &[]);
+fn long_chains_are_bounded() {
+    // As long as an expression, or a template, may be.
+    let chain = |n_bytes: usize, before: &str, link: &str, after: &str| {
+        let n = (n_bytes - before.len() - after.len()) / link.len();
+        format!("{before}{}{after}", link.repeat(n))
+    };
+    let links =
+        ["(", "[", "-", "not ", "x~", "x+", "x and ", "x if x else ", "x|e|", "x()()", "x.a.", "x[0]", "x=="];
+    for link in links {
+        // Any outcome will do but a crash or a long wait.
+        let _ = render(&chain(4 << 10, "{{ ", link, "x }}"), &[]);
+        let long = render(&chain(5 << 10, "{{ ", link, "x }}"), &[]).unwrap_err();
+        assert!(matches!(long, ChatError::TooLong { what: "expression", limit: 4096, .. }), "{long:?}");
+    }
+    let _ = render(&chain(256 << 10, "", "{% if true %}", ""), &[]);
+    let _ = render(&chain(256 << 10, "{% if x %}", "{% elif x %}", "{% endif %}"), &[]);
+    let long = render(&" ".repeat((256 << 10) + 1), &[]).unwrap_err();
+    assert!(
+        matches!(long, ChatError::TooLong { what: "template", n_bytes: 262_145, limit: 262_144 }),
+        "{long:?}"
+    );
+}
+
+#[test]
+fn long_texts_are_no_long_expressions() {
+    let text = "it \\' is }} % long ".repeat(1000);
+    for template in [
+        format!("{{{{ '{text}' }}}}"),
+        format!("{{# {text} #}}x"),
+        format!("{{% raw %}}{{{{ {text} {{% endraw %}}"),
+    ] {
+        assert!(!render(&template, &[]).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn deep_values_do_not_overflow_the_stack() {
+    // A loop wraps a value more than a hundred thousand times.
+    let wrap = |n: usize, wrapped: &str, after: &str| {
+        let set = format!("{{%set n.x={wrapped}%}}").repeat(100);
+        format!("{{% set n = namespace(x=1) %}}{{% for i in range({n}) %}}{set}{{% endfor %}}{after}")
+    };
+    for wrapped in ["[n.x]", "{1:n.x}"] {
+        assert_eq!(render(&wrap(1400, wrapped, "done"), &[]).unwrap(), "done");
+        for after in
+            ["{{ n.x }}", "{{ n.x|tojson }}", "{{ n.x == n.x }}", "{% for i in range(99999) %}{% endfor %}"]
+        {
+            let _ = render(&wrap(1000, wrapped, after), &[]);
+        }
+        assert!(render(&wrap(9999, wrapped, ""), &[]).is_err());
     }
 }
 

@@ -1,6 +1,6 @@
 //! Small tokenizers, made in memory.
 
-#![allow(dead_code, reason = "each test file uses some of these")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses some of these")]
 
 use limpid_engine::TokenId;
 use limpid_engine::tokenizer::GgufTokenizer;
