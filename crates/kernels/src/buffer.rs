@@ -109,6 +109,12 @@ impl Rows {
         Ok(Self { data: Buffer::zeroed(len)?, n_rows: 0, width, stride })
     }
 
+    /// Bytes that `new` takes.
+    pub fn bytes_for(max_rows: usize, width: usize) -> usize {
+        let stride = width.next_multiple_of(crate::simd::LANES);
+        max_rows.saturating_mul(stride).saturating_mul(size_of::<f32>())
+    }
+
     /// One row: a norm's weight or a bias.
     pub fn from_vector(values: &[f32]) -> Result<Self, AllocError> {
         let mut rows = Self::new(1, values.len())?;
@@ -167,47 +173,98 @@ impl Rows {
 
     /// For operations whose threads write disjoint parts of the rows.
     pub(crate) fn shared(&mut self) -> SharedRows<'_> {
-        SharedRows {
-            ptr: self.data.as_mut_ptr(),
-            n_rows: self.n_rows,
-            stride: self.stride,
-            rows: std::marker::PhantomData,
-        }
+        let (n_rows, stride) = (self.n_rows, self.stride);
+        SharedRows { data: Shared::new(&mut self.data), n_rows, stride }
+    }
+}
+
+/// A slice that several threads write at once, each its own part.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a, T> {
+    ptr: *mut T,
+    len: usize,
+    slice: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: the parts that threads take are disjoint, which `part` asks of its caller.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self { ptr: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
+    }
+
+    /// `len` elements from `start`.
+    ///
+    /// # Safety
+    /// No two parts that live at the same time may overlap.
+    #[inline(always)]
+    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(start <= self.len && len <= self.len - start);
+        // SAFETY: inside the slice, by the assertion; disjoint, by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.add(start), len) }
     }
 }
 
 /// Rows that several threads write at once, each its own part.
 #[derive(Clone, Copy)]
 pub(crate) struct SharedRows<'a> {
-    ptr: *mut f32,
+    data: Shared<'a, f32>,
     n_rows: usize,
     stride: usize,
-    rows: std::marker::PhantomData<&'a mut Rows>,
 }
-
-// SAFETY: the parts that threads take are disjoint, which `part` asks of its caller.
-unsafe impl Send for SharedRows<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for SharedRows<'_> {}
 
 impl<'a> SharedRows<'a> {
     /// `len` floats of row `i` from column `start`.
     ///
     /// # Safety
     /// No two parts that live at the same time may overlap.
+    #[inline(always)]
     pub(crate) unsafe fn part(&self, i: usize, start: usize, len: usize) -> &'a mut [f32] {
         assert!(i < self.n_rows && start + len <= self.stride);
-        // SAFETY: inside the rows' memory, by the assertion; disjoint, by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.ptr.add(i * self.stride + start), len) }
+        // SAFETY: passed on.
+        unsafe { self.data.part(i * self.stride + start, len) }
     }
 
     /// The whole padded row `i`.
     ///
     /// # Safety
     /// As for `part`.
+    #[inline(always)]
     pub(crate) unsafe fn row(&self, i: usize) -> &'a mut [f32] {
         // SAFETY: passed on.
         unsafe { self.part(i, 0, self.stride) }
+    }
+}
+
+/// A slice that several threads write at once, each its own part.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedSlice<'a, T> {
+    ptr: *mut T,
+    len: usize,
+    slice: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: the parts that threads take are disjoint, which `part` asks of its caller.
+unsafe impl<T: Plain> Send for SharedSlice<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Plain> Sync for SharedSlice<'_, T> {}
+
+impl<'a, T> SharedSlice<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self { ptr: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
+    }
+
+    /// `len` elements from `start`.
+    ///
+    /// # Safety
+    /// No two parts that live at the same time may overlap.
+    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(len <= self.len && start <= self.len - len);
+        // SAFETY: inside the slice, by the assertion; disjoint, by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.add(start), len) }
     }
 }
 

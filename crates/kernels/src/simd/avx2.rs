@@ -43,12 +43,6 @@ fn broadcast_4(a: &[i8; 32], k: usize) -> __m256i {
     unsafe { _mm256_set1_epi32(i32::from_le_bytes(four)) }
 }
 
-#[inline(always)]
-fn load_32(w: &[u8], at: usize) -> __m256i {
-    let bytes: &[u8; 32] = w[at..at + 32].try_into().expect("a slice of 32");
-    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-}
-
 impl Simd for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
@@ -192,7 +186,7 @@ impl Simd for Avx2 {
         let mask = unsafe { _mm256_set1_epi8(15) };
         let mut sums = [unsafe { [_mm256_setzero_si256(); 2] }; T];
         for i in 0..4 {
-            let v: [__m256i; 2] = both!(h => load_32(w, i * 64 + h * 32));
+            let v: [__m256i; 2] = both!(h => _mm256_loadu_si256(w.as_ptr().add(i * 64 + h * 32).cast()));
             let low: [__m256i; 2] = both!(h => _mm256_and_si256(v[h], mask));
             let high: [__m256i; 2] = both!(h => _mm256_and_si256(_mm256_srli_epi16::<4>(v[h]), mask));
             for t in 0..T {
@@ -220,10 +214,12 @@ impl Simd for Avx2 {
         let mask4 = unsafe { _mm256_set1_epi8(0x0f) };
         let mask2 = unsafe { _mm256_set1_epi8(0x30) };
         for c in 0..2 {
-            let bits: [__m256i; 2] = both!(h => load_32(high, c * 64 + h * 32));
+            let bits: [__m256i; 2] =
+                both!(h => _mm256_loadu_si256(high.as_ptr().add(c * 64 + h * 32).cast()));
             let mut sums = [[unsafe { [_mm256_setzero_si256(); 2] }; T]; 2];
             for i in [2 * c, 2 * c + 1] {
-                let v: [__m256i; 2] = both!(h => load_32(low, i * 64 + h * 32));
+                let v: [__m256i; 2] =
+                    both!(h => _mm256_loadu_si256(low.as_ptr().add(i * 64 + h * 32).cast()));
                 // Bits 4 and 5 of the low nibbles' weights lie at 0 or 4 of `bits`, of the high nibbles' at 2 or 6.
                 let first: [__m256i; 2] = both!(h => {
                     let up = if i % 2 == 0 { _mm256_slli_epi16::<4>(bits[h]) } else { bits[h] };

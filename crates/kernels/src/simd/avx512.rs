@@ -32,12 +32,6 @@ fn broadcast_4(a: &[i8; 32], k: usize) -> __m512i {
     unsafe { _mm512_set1_epi32(i32::from_le_bytes(four)) }
 }
 
-#[inline(always)]
-fn load_64(w: &[u8], at: usize) -> __m512i {
-    let bytes: &[u8; 64] = w[at..at + 64].try_into().expect("a slice of 64");
-    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-}
-
 impl<const VNNI: bool> Avx512<VNNI> {
     /// acc + the four products of unsigned `w` and signed `a` in each dword. Without VNNI the products of two bytes
     /// are summed in 16 bits, so `w` must be at most 128: 128 * 127 * 2 = 32,512.
@@ -197,7 +191,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         let mask = unsafe { _mm512_set1_epi8(15) };
         let mut sums = [unsafe { _mm512_setzero_si512() }; T];
         for i in 0..4 {
-            let v = load_64(w, i * 64);
+            let v = unsafe { _mm512_loadu_si512(w.as_ptr().add(i * 64).cast()) };
             let low = unsafe { _mm512_and_si512(v, mask) };
             let high = unsafe { _mm512_and_si512(_mm512_srli_epi16::<4>(v), mask) };
             for t in 0..T {
@@ -223,8 +217,8 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         let mask2 = unsafe { _mm512_set1_epi8(0x30) };
         let mut sums = [[unsafe { _mm512_setzero_si512() }; T]; 2];
         for i in 0..4 {
-            let v = load_64(low, i * 64);
-            let bits = load_64(high, i / 2 * 64);
+            let v = unsafe { _mm512_loadu_si512(low.as_ptr().add(i * 64).cast()) };
+            let bits = unsafe { _mm512_loadu_si512(high.as_ptr().add(i / 2 * 64).cast()) };
             // Bits 4 and 5 of the low nibbles' weights lie at 0 or 4 of `bits`, of the high nibbles' at 2 or 6.
             let (first, second) = unsafe {
                 let even = i % 2 == 0;
