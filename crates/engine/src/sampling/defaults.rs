@@ -159,7 +159,9 @@ impl Defaults {
             // Below 0 saturates to 0: vLLM and llama.cpp write -1 for "off".
             self.top_k = Setting { value: value as u32, source };
         }
-        self.params(0).validate().map_err(|error| ParamError { name: format!("{} ({source})", error.name), ..error })
+        self.params(0)
+            .validate()
+            .map_err(|error| ParamError { name: format!("{} ({source})", error.name), ..error })
     }
 
     /// Notes the keys that are there with a value other than the one that means "off".

@@ -84,7 +84,9 @@ impl SamplingParams {
         })?;
         check("top_p", self.top_p, "from 0 to 1", |p| (0.0..=1.0).contains(&p))?;
         check("min_p", self.min_p, "from 0 to 1", |p| (0.0..=1.0).contains(&p))?;
-        check("repetition_penalty", self.repetition_penalty, "from 0.01 to 100", |r| (0.01..=100.0).contains(&r))?;
+        check("repetition_penalty", self.repetition_penalty, "from 0.01 to 100", |r| {
+            (0.01..=100.0).contains(&r)
+        })?;
         check("frequency_penalty", self.frequency_penalty, "from -2 to 2", |a| (-2.0..=2.0).contains(&a))?;
         check("presence_penalty", self.presence_penalty, "from -2 to 2", |a| (-2.0..=2.0).contains(&a))
     }

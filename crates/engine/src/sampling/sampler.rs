@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::candidates::{Candidates, NotFinite};
+use super::candidates::Candidates;
 use super::chain::Chain;
 use super::history::History;
 use super::params::{ParamError, SamplingParams};
@@ -13,8 +13,9 @@ use crate::trace::Recorder;
 /// Why no token could be chosen.
 #[derive(Clone, PartialEq, Debug, Error)]
 pub enum SampleError {
+    /// NaN, +inf or beyond 1e30. (-inf is a masked token.)
     #[error("the logit of token {} at output position {position} is {value}: the model's numbers are broken", id.0)]
-    NotFinite { id: TokenId, value: f32, position: u32 },
+    BadLogit { id: TokenId, value: f32, position: u32 },
     #[error("no token is left to choose from at output position {position}: every one is masked")]
     NothingLeft { position: u32 },
 }
@@ -29,7 +30,11 @@ pub struct Sampler {
 
 impl Sampler {
     /// `eos` and `stop_ids` are what `min_tokens` and `ignore_eos` mask. Refuses parameters out of range.
-    pub fn new(params: &SamplingParams, eos: &[TokenId], stop_ids: &[TokenId]) -> Result<Sampler, ParamError> {
+    pub fn new(
+        params: &SamplingParams,
+        eos: &[TokenId],
+        stop_ids: &[TokenId],
+    ) -> Result<Sampler, ParamError> {
         params.validate()?;
         Ok(Sampler {
             chain: Chain::new(params, eos, stop_ids),
@@ -47,11 +52,9 @@ impl Sampler {
         recorder: &mut dyn Recorder,
     ) -> Result<TokenId, SampleError> {
         let position = history.n_output();
-        let not_finite = |error: NotFinite| SampleError::NotFinite { id: error.id, value: error.value, position };
-        scratch.fill(logits).map_err(not_finite)?;
+        let bad_logit = |id: TokenId| SampleError::BadLogit { id, value: logits[id.0 as usize], position };
+        scratch.fill(logits).map_err(bad_logit)?;
         self.chain.apply(scratch, history, recorder);
-        // A quotient may have overflowed where a logit is beyond 1e32.
-        scratch.check().map_err(not_finite)?;
         let token = if self.greedy { scratch.argmax() } else { self.draw(scratch, position) };
         token.ok_or(SampleError::NothingLeft { position })
     }

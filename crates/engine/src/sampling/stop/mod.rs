@@ -37,9 +37,11 @@ impl StopParams {
             return Err(ParamError::new("stop", "an empty string", "strings of one character or more"));
         }
         match self.stop_token_ids.iter().find(|id| id.0 as usize >= vocab_size) {
-            Some(id) => {
-                Err(ParamError::new("stop_token_ids", id.0, &format!("from 0 to {}", vocab_size.saturating_sub(1))))
-            }
+            Some(id) => Err(ParamError::new(
+                "stop_token_ids",
+                id.0,
+                &format!("from 0 to {}", vocab_size.saturating_sub(1)),
+            )),
             None => Ok(()),
         }
     }
