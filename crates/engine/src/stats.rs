@@ -1,10 +1,12 @@
 //! The four metrics (TTFT, TPOT, throughput, memory): plain types and a recorder.
 //!
-//! There is no clock here. Times are handed in as [`Duration`]s since any one moment, from one monotonic clock.
+//! There is no clock here. Times are handed in as [`Duration`]s since any one moment, from one monotonic
+//! clock.
 
 use std::time::Duration;
 
-/// Time to first token, from "request accepted" to "first token with content handed over". The parts add up to the whole.
+/// Time to first token, from "request accepted" to "first token with content handed over". The parts add up
+/// to the whole.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Ttft {
     /// From accepted to token ids.
@@ -13,8 +15,8 @@ pub struct Ttft {
     pub queue: Duration,
     /// From there to the logits of the last prompt token.
     pub prefill: Duration,
-    /// From there to the first content handed over: the choice of the token, its text, and further tokens as long as they bring
-    /// no content (half a character, text held back for a stop string).
+    /// From there to the first content handed over: the choice of the token, its text, and further tokens as
+    /// long as they bring no content (half a character, text held back for a stop string).
     pub first_sample: Duration,
 }
 
@@ -56,7 +58,8 @@ impl RequestTimings {
     }
 }
 
-/// Follows one request from its acceptance to its last token. Each method wants a time not before that of the one called before.
+/// Follows one request from its acceptance to its last token. Each method wants a time not before that of the
+/// one called before.
 #[derive(Clone, Debug)]
 pub struct RequestRecorder {
     accepted: Duration,
@@ -98,7 +101,8 @@ impl RequestRecorder {
         self.started.get_or_insert(at);
     }
 
-    /// The logits of the last prompt token are there, `n_tokens` of the prompt having been computed; later calls change nothing.
+    /// The logits of the last prompt token are there, `n_tokens` of the prompt having been computed; later
+    /// calls change nothing.
     pub fn prefilled(&mut self, at: Duration, n_tokens: usize) {
         if self.prefilled.is_none() {
             self.prefilled = Some(at);

@@ -13,12 +13,12 @@ struct Candidate {
     weight: u64,
 }
 
-/// The largest logit of a working model. The smallest repetition penalty and temperature divide by 1e-8 in all, which
-/// may not overflow.
+/// The largest logit of a working model. The smallest repetition penalty and temperature divide by 1e-8 in
+/// all, which may not overflow.
 const MAX_LOGIT: f32 = 1e30;
 
-/// Most likely first: a larger logit, then the lower id. (Larger logit and larger probability are the same thing, and logits
-/// do not collide where an exponential rounds.)
+/// Most likely first: a larger logit, then the lower id. (Larger logit and larger probability are the same
+/// thing, and logits do not collide where an exponential rounds.)
 fn rank(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id))
 }
@@ -30,9 +30,10 @@ fn positive_zero(logit: f32) -> f32 {
 
 /// The candidates of one choice; one buffer serves any number of sequences, one after the other.
 ///
-/// It begins with every token in order of id, so that masks and penalties can reach a token directly. The first filter drops
-/// what is masked (logit -inf) and gives up that order. No filter sorts: sets of most likely tokens are found by partial
-/// selection, which is exact because weights are integers whose sums do not depend on the order.
+/// It begins with every token in order of id, so that masks and penalties can reach a token directly. The
+/// first filter drops what is masked (logit -inf) and gives up that order. No filter sorts: sets of most
+/// likely tokens are found by partial selection, which is exact because weights are integers whose sums do
+/// not depend on the order.
 #[derive(Debug)]
 pub struct Candidates {
     items: Vec<Candidate>,
@@ -52,7 +53,8 @@ impl Candidates {
         self.items.capacity() * size_of::<Candidate>()
     }
 
-    /// Starts over with one logit a token. The error is the first token whose logit is NaN, +inf, or too large to work with.
+    /// Starts over with one logit a token. The error is the first token whose logit is NaN, +inf, or too
+    /// large to work with.
     pub(super) fn fill(&mut self, logits: &[f32]) -> Result<(), TokenId> {
         let is_bad = |l: f32| l.is_nan() || l > MAX_LOGIT;
         // Not `any`: without its early exit this is a few vector operations.
@@ -68,12 +70,12 @@ impl Candidates {
         Ok(())
     }
 
-    /// Rewrites one token's logit, before any filter. A token beyond the vocabulary is none that could be chosen.
+    /// Rewrites one token's logit, before any filter. A token beyond the vocabulary is none that could be
+    /// chosen.
     pub(super) fn edit(&mut self, id: TokenId, f: impl FnOnce(f32) -> f32) {
         debug_assert!(self.by_id, "masks and penalties stand before the filters");
         if let Some(c) = self.items.get_mut(id.0 as usize) {
             c.logit = positive_zero(f(c.logit));
-            self.weighed = false;
         }
     }
 
@@ -120,25 +122,26 @@ impl Candidates {
         self.items.retain(|c| c.logit >= last);
     }
 
-    /// Keeps the shortest run of most likely tokens whose weights sum to `target` or more; at least one, and all if the
-    /// target is out of reach.
+    /// Keeps the shortest run of most likely tokens whose weights sum to `target` or more; at least one, and
+    /// all if the target is out of reach.
     pub(super) fn keep_weight_sum(&mut self, target: u64) {
         let n = self.shortest_prefix(target);
         self.items.truncate(n);
     }
 
-    /// The token at which the running sum of weights, most likely first, reaches `target` > 0; none if nothing is left.
-    pub(super) fn at_weight_sum(&mut self, target: u64) -> Option<TokenId> {
-        let n = self.shortest_prefix(target);
+    /// The token at which the running sum of weights, most likely first, exceeds `share`, a number below the
+    /// sum of all; none if nothing is left.
+    pub(super) fn at_share(&mut self, share: u64) -> Option<TokenId> {
+        let n = self.shortest_prefix(share + 1);
         Some(TokenId(self.items.get(n.checked_sub(1)?)?.id))
     }
 
-    /// Moves the shortest run of most likely tokens that weighs `target` or more to the front, the least likely of them at its
-    /// end, and gives its length.
+    /// Moves the shortest run of most likely tokens that weighs `target` or more to the front, the least
+    /// likely of them at its end, and gives its length.
     ///
-    /// A quickselect on the running sum: the side of a cut that cannot hold the end of the run is never looked at again, so
-    /// the work is linear. The first cut is a guess that costs one plain pass: nearly always nearly all weight is close to
-    /// the top. The others are medians.
+    /// A quickselect on the running sum: the side of a cut that cannot hold the end of the run is never
+    /// looked at again, so the work is linear. The first cut is a guess that costs one plain pass: nearly
+    /// always nearly all weight is close to the top. The others are medians.
     fn shortest_prefix(&mut self, target: u64) -> usize {
         const CLOSE: f32 = 8.0;
         const SORT_LEN: usize = 32;
@@ -181,7 +184,8 @@ impl Candidates {
         n
     }
 
-    /// The tokens in play with their probabilities, in no particular order. Changes nothing, so that looking cannot matter.
+    /// The tokens in play with their probabilities, in no particular order. Changes nothing, so that looking
+    /// cannot matter.
     pub(super) fn iter(&self) -> impl Iterator<Item = trace::Candidate> {
         let max = self.max_logit();
         let in_play = || self.items.iter().filter(|c| c.logit > f32::NEG_INFINITY);
@@ -193,7 +197,8 @@ impl Candidates {
         })
     }
 
-    /// Computes the weights unless they are known. A filter that keeps the most likely token leaves them valid.
+    /// Computes the weights unless they are known. A filter that keeps the most likely token leaves them
+    /// valid.
     fn weigh(&mut self) {
         if self.weighed {
             return;

@@ -1,7 +1,7 @@
 //! What is in force where a request is silent, and where it comes from.
 //!
-//! Knob by knob: the model's own files, if they spell the key out; else Limpid's own (temperature 0.8, top_p 0.95, everything
-//! else off).
+//! Knob by knob: the model's own files, if they spell the key out; else Limpid's own (temperature 0.8, top_p
+//! 0.95, everything else off).
 
 use std::fmt;
 
@@ -96,7 +96,8 @@ impl Defaults {
         Ok(defaults)
     }
 
-    /// From a GGUF file's hints: `get` looks up a key's number (integer or float) and gives none where the key is absent.
+    /// From a GGUF file's hints: `get` looks up a key's number (integer or float) and gives none where the
+    /// key is absent.
     pub fn from_hints(get: impl Fn(&str) -> Option<f64>) -> Result<Defaults, ParamError> {
         // llama.cpp's penalty_last_n would narrow the scope of the penalty; Limpid's is the whole text.
         const NOT_FOLLOWED: [(&str, f64); 3] = [

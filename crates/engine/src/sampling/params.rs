@@ -75,9 +75,9 @@ impl SamplingParams {
 
     /// Refuses a value that is not a number or out of range, by name.
     ///
-    /// Temperature and repetition penalty stay away from 0 because a quotient must not overflow; below 1e-6 no two
-    /// different logits of a real model are left in play, so nothing is lost by asking for 0. The range of the two
-    /// other penalties is that of OpenAI's API and vLLM.
+    /// Temperature and repetition penalty stay away from 0 because a quotient must not overflow; below 1e-6
+    /// no two different logits of a real model are left in play, so nothing is lost by asking for 0. The
+    /// range of the two other penalties is that of OpenAI's API and vLLM.
     pub fn validate(&self) -> Result<(), ParamError> {
         check("temperature", self.temperature, "0 (greedy) or from 0.000001 to 1000000", |t| {
             t == 0.0 || (1e-6..=1e6).contains(&t)

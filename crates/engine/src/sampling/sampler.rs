@@ -14,13 +14,14 @@ use crate::trace::Recorder;
 #[derive(Clone, PartialEq, Debug, Error)]
 pub enum SampleError {
     /// NaN, +inf or beyond 1e30. (-inf is a masked token.)
-    #[error("the logit of token {} at output position {position} is {value}: the model's numbers are broken", id.0)]
+    #[error("the logit of token {} at output position {position} is {value}: the model is broken", id.0)]
     BadLogit { id: TokenId, value: f32, position: u32 },
     #[error("no token is left to choose from at output position {position}: every one is masked")]
     NothingLeft { position: u32 },
 }
 
-/// Chooses the tokens of one sequence. It has no state of its own: the same logits and history give the same token.
+/// Chooses the tokens of one sequence. It has no state of its own: the same logits and history give the same
+/// token.
 #[derive(Debug)]
 pub struct Sampler {
     chain: Chain,
@@ -43,7 +44,8 @@ impl Sampler {
         })
     }
 
-    /// The token after `history`, from the raw logits (one a token of the vocabulary). `scratch` holds nothing between calls.
+    /// The token after `history`, from the raw logits (one a token of the vocabulary). `scratch` holds
+    /// nothing between calls.
     pub fn sample(
         &self,
         logits: &[f32],
@@ -59,9 +61,10 @@ impl Sampler {
         token.ok_or(SampleError::NothingLeft { position })
     }
 
-    /// Inverse CDF in descending order of probability: the first token at which the running sum exceeds floor(u * W).
+    /// Inverse CDF in descending order of probability: the first token at which the running sum exceeds
+    /// floor(u * W).
     fn draw(&self, candidates: &mut Candidates, position: u32) -> Option<TokenId> {
         let total = candidates.total_weight();
-        candidates.at_weight_sum(self.stream.below(total, position, Purpose::Draw) + 1)
+        candidates.at_share(self.stream.below(total, position, Purpose::Draw))
     }
 }

@@ -1,8 +1,9 @@
-//! What the glass box records of a request, only when asked: plain types and a trait that does nothing by default.
+//! What the glass box records of a request, only when asked: plain types and a trait that does nothing by
+//! default.
 //!
-//! The forward pass and the sampler ask [`Recorder::wants`] before they compute or hand over anything, so that nobody
-//! pays when nobody looks. Rows are rows of the batch in hand; which request a row belongs to is known to the engine,
-//! which owns the recorders.
+//! The forward pass and the sampler ask [`Recorder::wants`] before they compute or hand over anything, so
+//! that nobody pays when nobody looks. Rows are rows of the batch in hand; which request a row belongs to is
+//! known to the engine, which owns the recorders.
 
 use crate::TokenId;
 
@@ -42,8 +43,8 @@ pub trait Recorder {
         let _ = (row, layer, values);
     }
 
-    /// The attention of batch row `row` in `layer`, `head`: one probability a key, in order of position; `first` is the
-    /// position of the first key (more than 0 where a window cuts).
+    /// The attention of batch row `row` in `layer`, `head`: one probability a key, in order of position;
+    /// `first` is the position of the first key (more than 0 where a window cuts).
     fn attention(&mut self, row: usize, layer: usize, head: usize, first: u32, values: &[f32]) {
         let _ = (row, layer, head, first, values);
     }

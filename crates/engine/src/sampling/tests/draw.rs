@@ -67,8 +67,8 @@ fn every_part_of_the_key_matters() {
     assert_ne!(bits, Stream { seed: 5 | 1 << 63, ..stream }.bits(3, Purpose::Draw));
     assert_ne!(bits, Stream { choice: 0, ..stream }.bits(3, Purpose::Draw));
     assert_ne!(bits, Stream { beam_rank: 0, ..stream }.bits(3, Purpose::Draw));
-    // Not symmetric in its parts.
-    assert_ne!(bits, Stream { choice: 2, beam_rank: 1, ..stream }.bits(3, Purpose::Draw));
+    // From a restatement in Python: philox4x32_10((3, 1, 2, 0), (5, 0)).
+    assert_eq!(bits, 0xcc80_dd4d_14b9_3cae);
 }
 
 #[test]
@@ -80,4 +80,16 @@ fn below_is_the_exact_share() {
         assert_eq!(stream.below(1 << 63, position, Purpose::Draw), bits >> 1);
         assert!(stream.below(7, position, Purpose::Draw) < 7);
     }
+}
+
+#[test]
+fn the_draw_is_the_inverse_of_the_running_sum() {
+    let mut candidates = Candidates::new(3);
+    candidates.fill(&[1.0, f32::NEG_INFINITY, 1.0]).expect("numbers");
+    let weight = 1 << 40;
+    assert_eq!(candidates.total_weight(), 2 * weight);
+    assert_eq!(candidates.at_share(0), Some(TokenId(0)));
+    assert_eq!(candidates.at_share(weight - 1), Some(TokenId(0)));
+    assert_eq!(candidates.at_share(weight), Some(TokenId(2)));
+    assert_eq!(candidates.at_share(2 * weight - 1), Some(TokenId(2)));
 }

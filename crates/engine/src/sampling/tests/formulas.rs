@@ -49,6 +49,31 @@ fn top_p_is_reached_by_equality() {
     let kept = |top_p| run(&SamplingParams { top_p, ..plain() }, &[1.0; 4], &history(&[], &[])).0.kept();
     assert_eq!(kept(0.5), [0, 1]);
     assert_eq!(kept(0.500_001), [0, 1, 2]);
+    // One more token that weighs 1 of 2^40, and two of the four are less than a half.
+    let almost =
+        run(&SamplingParams { top_p: 0.5, ..plain() }, &[0.0, 0.0, 0.0, 0.0, -27.7], &history(&[], &[]));
+    assert_eq!(almost.0.kept(), [0, 1, 2]);
+    // The same where the selection works by halves.
+    let half = run(&SamplingParams { top_p: 0.5, ..plain() }, &[1.0; 128], &history(&[], &[])).0.kept();
+    assert_eq!(half, (0..64).collect::<Vec<_>>());
+}
+
+#[test]
+fn zeros_are_equal_whatever_their_sign() {
+    let kept =
+        |logits: &[f32]| run(&SamplingParams { top_p: 0.5, ..plain() }, logits, &history(&[], &[])).0.kept();
+    assert_eq!(kept(&[-0.0, 0.0]), [0]);
+    assert_eq!(kept(&[0.0, -0.0]), [0]);
+}
+
+/// In other orders temperature comes after filters: what it changes must be weighed again.
+#[test]
+fn weights_follow_the_logits() {
+    let mut candidates = Candidates::new(2);
+    candidates.fill(&[2.0, 1.0]).expect("numbers");
+    candidates.keep_weight_from(0);
+    candidates.edit_all(|l| l * 0.0);
+    assert_eq!(candidates.total_weight(), 2 << 40);
 }
 
 #[test]
@@ -131,7 +156,8 @@ fn the_order_is_masks_penalties_temperature_top_p_top_k_min_p() {
         "min_p",
     ];
     assert_eq!(stages.names(), order);
-    // Tokens 0 (EOS) and 1 (stop id) are masked. Token 2: 1/2. Token 5: -1*2 - 0.5*2 - 0.25 = -3.25. Then all are doubled.
+    // Tokens 0 (EOS) and 1 (stop id) are masked. Token 2: 1/2. Token 5: -1*2 - 0.5*2 - 0.25 = -3.25. Then all
+    // are doubled.
     let after_temperature = &stages.0[5].1;
     let pairs: Vec<_> = after_temperature.iter().map(|c| (c.id.0, c.logit)).collect();
     assert_eq!(pairs, [(2, 1.0), (3, 1.0), (4, 1.0), (5, -6.5)]);
@@ -245,7 +271,8 @@ fn weights_are_pinned() {
     assert_eq!(weight(-27.7), 1);
     // Half: ln 2 rounded to f32.
     assert_eq!(weight(-std::f32::consts::LN_2), 1 << 39);
-    // Any change of the exponential would change texts: 28,000 of its values. In exact arithmetic the sum ends in 423,065,034.
+    // Any change of the exponential would change texts: 28,000 of its values. In exact arithmetic the sum
+    // ends in 423,065,034.
     let sum: u64 = (0..28_000).map(|i| weight(i as f32 * -0.001)).sum();
     assert_eq!(sum, 1_100_061_422_831_950);
 }

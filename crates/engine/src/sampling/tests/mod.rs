@@ -11,7 +11,8 @@ use crate::trace::{Candidate, Recorder, What};
 
 /// The six logits of the worked examples; two are equal.
 ///
-/// exp: 20.0855, 7.3891, 2.7183, 1.6487, 1.6487, 0.3679; their sum 33.8582. So p = 0.5932, 0.2182, 0.0803, 0.0487, 0.0487, 0.0109.
+/// exp: 20.0855, 7.3891, 2.7183, 1.6487, 1.6487, 0.3679; their sum 33.8582. So p = 0.5932, 0.2182, 0.0803,
+/// 0.0487, 0.0487, 0.0109.
 const LOGITS: [f32; 6] = [3.0, 2.0, 1.0, 0.5, 0.5, -1.0];
 
 /// Temperature 1 and nothing else.

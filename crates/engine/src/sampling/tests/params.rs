@@ -62,7 +62,7 @@ fn without_a_word_from_the_model_the_defaults_are_limpids() {
 
 #[test]
 fn generation_config_counts_key_by_key() {
-    let config = json!({"do_sample": true, "temperature": 0.6, "top_k": 20, "min_p": 0.05, "repetition_penalty": 1.05});
+    let config = json!({"temperature": 0.6, "top_k": 20, "min_p": 0.05, "repetition_penalty": 1.05});
     let defaults = Defaults::from_generation_config(&config).unwrap();
     let source = Source::GenerationConfig;
     assert_eq!(defaults.temperature, Setting { value: 0.6, source });

@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn no_filter_removes_everything_and_masked_tokens_are_never_chosen(logits in logits(60), params in params()) {
+    fn no_filter_removes_everything_and_no_masked_token_is_chosen(logits in logits(60), params in params()) {
         let params = SamplingParams { min_tokens: 0, ignore_eos: IgnoreEos::No, ..params };
         let any_left = logits.iter().any(|&l| l > f32::NEG_INFINITY);
         let (stages, token) = run(&params, &logits, &history(&[], &[]));
@@ -162,7 +162,10 @@ proptest! {
     }
 
     #[test]
-    fn history_counts(prompt in prop::collection::vec(0u32..9, 0..30), output in prop::collection::vec(0u32..9, 0..30)) {
+    fn history_counts(
+        prompt in prop::collection::vec(0u32..9, 0..30),
+        output in prop::collection::vec(0u32..9, 0..30),
+    ) {
         let past = history(&prompt, &output);
         prop_assert_eq!(past.n_output() as usize, output.len());
         let expected: Vec<_> = (0..9).map(|id| {
