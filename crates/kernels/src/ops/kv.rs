@@ -220,7 +220,7 @@ fn write<E: Element>(cpu: &Cpu, kv: &mut KvStorage, layer: usize, slots: &[KvSlo
                 let offset = slot.offset as usize;
                 let columns = kv_head * head_dim..(kv_head + 1) * head_dim;
                 let (k, v) = (&k.row(i)[columns.clone()], &v.row(i)[columns]);
-                simd::run(cpu.isa, WriteHead { k, v, keys, values, offset });
+                simd::run_f32(cpu.isa, WriteHead { k, v, keys, values, offset });
             }
         }
     });

@@ -51,6 +51,7 @@ impl Simd for Avx2 {
     /// (first, second) as i16 in each dword.
     type Pair = [__m256i; 2];
 
+    const REGISTERS: usize = 8;
     const INT_TILE: usize = 2;
     const F32_TILE: usize = 2;
 

@@ -56,6 +56,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     /// (first, second) as i16 in each dword.
     type Pair = __m512i;
 
+    const REGISTERS: usize = 32;
     const INT_TILE: usize = 8;
     const F32_TILE: usize = 8;
 

@@ -48,6 +48,19 @@ pub fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     }
 }
 
+/// As [`run`], for a kernel that uses no integer core: VNNI is nothing to it, so it need not be compiled for that.
+pub fn run_f32<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as in `run`; AVX-512 with VNNI includes AVX-512.
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512::run(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as in `run`.
+        Isa::Avx2 => unsafe { avx2::run(kernel) },
+        _ => kernel.run(portable::Portable),
+    }
+}
+
 /// Operations on 16 lanes of f32 (`F`) or i32 (`I`), and the integer cores of the quantized formats.
 ///
 /// Rounding is to nearest even; multiply-add is fused; nothing is approximate.
@@ -57,6 +70,8 @@ pub trait Simd: Copy {
     /// Sixteen small integers (one a row) in the form in which the integer cores multiply by them.
     type Scale: Copy;
 
+    /// Vectors of 16 lanes that the registers hold.
+    const REGISTERS: usize;
     /// Tokens that share one unpacked weight in a tile of the integer cores, at most.
     const INT_TILE: usize;
     /// The same for the f32 core.

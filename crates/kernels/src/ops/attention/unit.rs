@@ -1,6 +1,6 @@
 //! A unit of attention: some query heads of one kv head, in some rows of one sequence, over all the keys they see.
 
-use super::page::{self, Page, QUERIES_AT_ONCE};
+use super::page::{self, MAX_QUERIES, Page, queries_at_once};
 use super::{AttentionParams, AttentionRow, QUERIES_PER_UNIT, SEGMENT_LEN, padded};
 use crate::buffer::{Rows, SharedRows};
 use crate::isa::Isa;
@@ -224,8 +224,8 @@ fn attend_page<S: Simd, E: Element>(
     while i < queries.end {
         // As equal as can be: 8 queries are 4 and 4, not 6 and 2.
         let left = queries.end - i;
-        let n = left.div_ceil(left.div_ceil(QUERIES_AT_ONCE));
-        let mut q = [[].as_slice(); QUERIES_AT_ONCE];
+        let n = left.div_ceil(left.div_ceil(queries_at_once::<S>()));
+        let mut q = [[].as_slice(); MAX_QUERIES];
         for (j, q) in q[..n].iter_mut().enumerate() {
             *q = unit.query(i + j);
         }
@@ -312,10 +312,10 @@ impl<E: Element> Unit<'_, E> {
         let [records, all, scores] = workspace(work, self.n_queries(), record);
         reset(all, record);
         for segment in self.segments() {
-            simd::run(isa, AttendSegment { unit: self, segment, records, scores });
+            simd::run_f32(isa, AttendSegment { unit: self, segment, records, scores });
             for (i, (all, segment_record)) in each(all, record).zip(each(records, record)).enumerate() {
                 if self.sees(i, segment) {
-                    simd::run(isa, Merge { all: State::of(all), segment: State::of(segment_record) });
+                    simd::run_f32(isa, Merge { all: State::of(all), segment: State::of(segment_record) });
                 }
             }
         }
@@ -327,7 +327,7 @@ impl<E: Element> Unit<'_, E> {
         let record = record_len(self.job.shape.head_dim);
         let [records, _, scores] = workspace(work, self.n_queries(), record);
         let segment = self.segments().start + i_segment;
-        simd::run(isa, AttendSegment { unit: self, segment, records, scores });
+        simd::run_f32(isa, AttendSegment { unit: self, segment, records, scores });
         for (i, record) in each(records, record).enumerate() {
             // SAFETY: each pair of query and segment has its own row.
             unsafe { kept.states.row(self.kept_row(i, i_segment, kept)) }.copy_from_slice(record);
@@ -344,7 +344,7 @@ impl<E: Element> Unit<'_, E> {
                 if self.sees(i, segment) {
                     // SAFETY: each query has its own rows.
                     let segment = unsafe { kept.states.row(self.kept_row(i, i_segment, kept)) };
-                    simd::run(isa, Merge { all: State::of(all), segment: State::of(segment) });
+                    simd::run_f32(isa, Merge { all: State::of(all), segment: State::of(segment) });
                 }
             }
         }
@@ -362,7 +362,7 @@ impl<E: Element> Unit<'_, E> {
             let (row, head) = self.place(i);
             // SAFETY: each unit takes its own heads of its own rows, one after the other.
             let out = unsafe { out.part(row, head * head_dim, head_dim) };
-            simd::run(isa, Finish { state: State::of(record), out });
+            simd::run_f32(isa, Finish { state: State::of(record), out });
         }
     }
 }
