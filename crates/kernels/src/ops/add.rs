@@ -12,7 +12,7 @@ pub fn add(cpu: &Cpu, x: &mut Rows, y: &Rows) {
     cpu.pool.for_each(n_rows, &|i| {
         // SAFETY: each item takes its own row.
         let x = unsafe { x.row(i) };
-        simd::run(cpu.isa, AddTo { x, y: y.padded_row(i) });
+        simd::run_f32(cpu.isa, AddTo { x, y: y.padded_row(i) });
     });
 }
 
@@ -24,7 +24,7 @@ pub fn add_bias(cpu: &Cpu, x: &mut Rows, bias: &Rows) {
     cpu.pool.for_each(n_rows, &|i| {
         // SAFETY: each item takes its own row.
         let x = unsafe { x.row(i) };
-        simd::run(cpu.isa, AddTo { x, y: bias.padded_row(0) });
+        simd::run_f32(cpu.isa, AddTo { x, y: bias.padded_row(0) });
     });
 }
 

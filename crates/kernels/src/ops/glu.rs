@@ -22,7 +22,7 @@ pub fn swiglu(cpu: &Cpu, gate: &Rows, up: &Rows, out: &mut Rows) {
         let (gate, up) = (&gate.padded_row(i)[start..][..len], &up.padded_row(i)[start..][..len]);
         // SAFETY: each item takes its own columns of its own row.
         let out = unsafe { out.part(i, start, len) };
-        simd::run(cpu.isa, Swiglu { gate, up, out });
+        simd::run_f32(cpu.isa, Swiglu { gate, up, out });
     });
 }
 

@@ -3,10 +3,11 @@
 //! A page holds, for each layer and each kv head, the keys and then the values of its positions:
 //!
 //! ```text
-//! keys    [4 tiles][head_dim][16 positions]   a lane of a vector is a key
-//! values  [64 positions][head_dim]            a lane of a vector is an element of the head
+//! keys    [4 tiles][head_dim][16 positions]        a lane of a vector is a key
+//! values  [head_dim / 16][64 positions][16]        a lane of a vector is an element of the head
 //! ```
 //!
+//! so that attention reads one ascending stream. If head_dim is no multiple of 16, the last block of values is narrower.
 //! Nothing is padded, whatever head_dim is: a position takes exactly `2 * n_layers * n_kv_heads * head_dim` elements.
 //! A fresh page is zeros; a page that is used again holds what its last owner left, which may be anything.
 
@@ -122,7 +123,7 @@ impl KvStorage {
         };
         for d in 0..head_dim {
             key[d] = element(key_index(head_dim, offset, d));
-            value[d] = element(PAGE_LEN * head_dim + offset * head_dim + d);
+            value[d] = element(PAGE_LEN * head_dim + value_index(head_dim, offset, d));
         }
     }
 
@@ -150,6 +151,13 @@ impl KvStorage {
 /// Where in a head's keys element `d` of the key at `offset` lies.
 const fn key_index(head_dim: usize, offset: usize, d: usize) -> usize {
     (offset / LANES * head_dim + d) * LANES + offset % LANES
+}
+
+/// Where in a head's values element `d` of the value at `offset` lies.
+const fn value_index(head_dim: usize, offset: usize, d: usize) -> usize {
+    let first = d / LANES * LANES;
+    let width = if head_dim - first < LANES { head_dim - first } else { LANES };
+    first * PAGE_LEN + offset * width + d % LANES
 }
 
 /// A number as it is stored: f16 as its bits, or f32.
@@ -199,17 +207,21 @@ fn write<E: Element>(cpu: &Cpu, kv: &mut KvStorage, layer: usize, slots: &[KvSlo
     slots.iter().for_each(|&slot| kv.check(slot));
     let shape = kv.shape;
     let pages = SharedSlice::new(kv.elements_mut::<E>());
-    cpu.pool.for_each(n_kv_heads, &|kv_head| {
+    // Threads split the heads, not the rows: rows may share a slot, and then the order counts.
+    let n_items = cpu.pool.n_threads().min(n_kv_heads);
+    cpu.pool.for_each(n_items, &|item| {
+        let kv_heads = n_kv_heads * item / n_items..n_kv_heads * (item + 1) / n_items;
         for (i, slot) in slots.iter().enumerate() {
-            let start = shape.head_start(slot.page, layer, kv_head);
-            // SAFETY: each item takes another head, and one row at a time.
-            let head = unsafe { pages.part(start, 2 * PAGE_LEN * head_dim) };
-            let (keys, values) = head.split_at_mut(PAGE_LEN * head_dim);
-            let offset = slot.offset as usize;
-            let values = &mut values[offset * head_dim..][..head_dim];
-            let columns = kv_head * head_dim..(kv_head + 1) * head_dim;
-            let (k, v) = (&k.row(i)[columns.clone()], &v.row(i)[columns]);
-            simd::run(cpu.isa, WriteHead { k, v, keys, values, offset });
+            for kv_head in kv_heads.clone() {
+                let start = shape.head_start(slot.page, layer, kv_head);
+                // SAFETY: each item takes other heads, and one part at a time.
+                let head = unsafe { pages.part(start, 2 * PAGE_LEN * head_dim) };
+                let (keys, values) = head.split_at_mut(PAGE_LEN * head_dim);
+                let offset = slot.offset as usize;
+                let columns = kv_head * head_dim..(kv_head + 1) * head_dim;
+                let (k, v) = (&k.row(i)[columns.clone()], &v.row(i)[columns]);
+                simd::run_f32(cpu.isa, WriteHead { k, v, keys, values, offset });
+            }
         }
     });
 }
@@ -218,9 +230,8 @@ struct WriteHead<'a, E> {
     /// `[head_dim]` each.
     k: &'a [f32],
     v: &'a [f32],
-    /// `[4][head_dim][16]`, of which the key at `offset` is written.
+    /// Those of a page, of which the ones at `offset` are written.
     keys: &'a mut [E],
-    /// `[head_dim]`.
     values: &'a mut [E],
     offset: usize,
 }
@@ -237,8 +248,9 @@ impl<E: Element> Kernel for WriteHead<'_, E> {
                 self.keys[key_index(head_dim, self.offset, i * LANES + j)] = element;
             }
         }
-        for (x, to) in self.v.chunks(LANES).zip(self.values.chunks_mut(LANES)) {
-            to.copy_from_slice(&round::<S, E>(s, x)[..x.len()]);
+        for (i, x) in self.v.chunks(LANES).enumerate() {
+            let start = value_index(head_dim, self.offset, i * LANES);
+            self.values[start..][..x.len()].copy_from_slice(&round::<S, E>(s, x)[..x.len()]);
         }
     }
 }

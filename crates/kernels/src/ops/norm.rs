@@ -19,7 +19,7 @@ pub fn rms_norm(cpu: &Cpu, x: &Rows, weight: &Rows, eps: f32, out: &mut Rows) {
         // SAFETY: each item takes its own row.
         let out = unsafe { out.part(i, 0, x.width()) };
         out.copy_from_slice(x.row(i));
-        simd::run(cpu.isa, Norm { x: out, weight: weight.row(0), eps });
+        simd::run_f32(cpu.isa, Norm { x: out, weight: weight.row(0), eps });
     });
 }
 
@@ -32,7 +32,7 @@ pub fn rms_norm_heads(cpu: &Cpu, x: &mut Rows, weight: &Rows, eps: f32) {
     cpu.pool.for_each(n_rows, &|i| {
         // SAFETY: each item takes its own row.
         let x = unsafe { x.part(i, 0, width) };
-        simd::run(cpu.isa, Norm { x, weight: weight.row(0), eps });
+        simd::run_f32(cpu.isa, Norm { x, weight: weight.row(0), eps });
     });
 }
 

@@ -207,8 +207,8 @@ pub fn rope(cpu: &Cpu, x: &mut Rows, head_dim: usize, angles: &RopeAngles) {
         let x = unsafe { x.part(i, 0, width) };
         let turn = Turn { x, head_dim, cos: angles.cos.row(i), sin: angles.sin.row(i) };
         match angles.style {
-            RopeStyle::Interleaved => simd::run(cpu.isa, Interleaved(turn)),
-            RopeStyle::HalfSplit => simd::run(cpu.isa, HalfSplit(turn)),
+            RopeStyle::Interleaved => simd::run_f32(cpu.isa, Interleaved(turn)),
+            RopeStyle::HalfSplit => simd::run_f32(cpu.isa, HalfSplit(turn)),
         }
     });
 }

@@ -26,7 +26,7 @@ pub fn max(cpu: &Cpu, x: &[f32]) -> Option<f32> {
     if x.is_empty() {
         return None;
     }
-    let max = simd::run(cpu.isa, Max(x));
+    let max = simd::run_f32(cpu.isa, Max(x));
     (!max.is_nan()).then_some(max)
 }
 
@@ -37,7 +37,7 @@ pub fn exp_sub(cpu: &Cpu, x: &[f32], max: f32, out: &mut [f32]) -> f64 {
     sum_chunks(cpu, x.len(), &|start, len| {
         // SAFETY: each chunk is taken once, and chunks do not overlap.
         let out = unsafe { out.part(start, len) };
-        simd::run(cpu.isa, ExpSub { x: &x[start..][..len], max, out })
+        simd::run_f32(cpu.isa, ExpSub { x: &x[start..][..len], max, out })
     })
 }
 
@@ -47,8 +47,9 @@ pub fn log_sum_exp(cpu: &Cpu, x: &[f32]) -> Option<f64> {
     if max.is_infinite() {
         return Some(f64::from(max));
     }
-    let sum =
-        sum_chunks(cpu, x.len(), &|start, len| simd::run(cpu.isa, SumExpSub { x: &x[start..][..len], max }));
+    let sum = sum_chunks(cpu, x.len(), &|start, len| {
+        simd::run_f32(cpu.isa, SumExpSub { x: &x[start..][..len], max })
+    });
     Some(f64::from(max) + libm::log(sum))
 }
 
@@ -142,14 +143,14 @@ fn sum_exp_sub<S: Simd>(s: S, x: &[f32], max: f32, mut each: impl FnMut(S::F, us
     // The accumulators change places after every vector: `even` is the one whose turn it is.
     let (mut even, mut odd) = (s.splat(0.0), s.splat(0.0));
     for x in vectors {
-        let y = math::exp(s, s.sub(s.load(x), max));
+        let y = math::exp_of_negative(s, s.sub(s.load(x), max));
         each(y, LANES);
         (even, odd) = (odd, s.add(even, y));
     }
     if !tail.is_empty() {
         let mut last = [f32::NEG_INFINITY; LANES];
         last[..tail.len()].copy_from_slice(tail);
-        let y = math::exp(s, s.sub(s.load(&last), max));
+        let y = math::exp_of_negative(s, s.sub(s.load(&last), max));
         each(y, tail.len());
         (even, odd) = (odd, s.add(even, y));
     }

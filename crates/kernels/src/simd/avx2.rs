@@ -51,6 +51,7 @@ impl Simd for Avx2 {
     /// (first, second) as i16 in each dword.
     type Pair = [__m256i; 2];
 
+    const REGISTERS: usize = 8;
     const INT_TILE: usize = 2;
     const F32_TILE: usize = 2;
 
@@ -280,6 +281,30 @@ impl Simd for Avx2 {
         for t in 0..T {
             let x = unsafe { _mm256_set1_epi32(i32::from(a[t][0] as u16) | i32::from(a[t][1]) << 16) };
             acc[t] = both!(h => _mm256_add_epi32(acc[t][h], _mm256_madd_epi16(pair[h], x)));
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, at: *const T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        unsafe {
+            let x = _mm256_add_ps(x[0], x[1]);
+            let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+            _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)))
+        }
+    }
+    #[inline(always)]
+    fn max_lane(self, x: Self::F) -> f32 {
+        unsafe {
+            let x = _mm256_max_ps(x[0], x[1]);
+            let x = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+            _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)))
         }
     }
 }

@@ -56,6 +56,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     /// (first, second) as i16 in each dword.
     type Pair = __m512i;
 
+    const REGISTERS: usize = 32;
     const INT_TILE: usize = 8;
     const F32_TILE: usize = 8;
 
@@ -275,6 +276,30 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
                 let x = _mm512_set1_epi32(i32::from(a[t][0] as u16) | i32::from(a[t][1]) << 16);
                 acc[t] = _mm512_add_epi32(acc[t], _mm512_madd_epi16(pair, x));
             }
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, at: *const T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        unsafe {
+            let x = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
+            let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+            _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)))
+        }
+    }
+    #[inline(always)]
+    fn max_lane(self, x: Self::F) -> f32 {
+        unsafe {
+            let x = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
+            let x = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+            _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)))
         }
     }
 }

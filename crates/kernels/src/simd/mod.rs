@@ -48,6 +48,19 @@ pub fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     }
 }
 
+/// As [`run`], for a kernel that uses no integer core: VNNI is nothing to it, so it need not be compiled for that.
+pub fn run_f32<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as in `run`; AVX-512 with VNNI includes AVX-512.
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512::run(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as in `run`.
+        Isa::Avx2 => unsafe { avx2::run(kernel) },
+        _ => kernel.run(portable::Portable),
+    }
+}
+
 /// Operations on 16 lanes of f32 (`F`) or i32 (`I`), and the integer cores of the quantized formats.
 ///
 /// Rounding is to nearest even; multiply-add is fused; nothing is approximate.
@@ -57,6 +70,8 @@ pub trait Simd: Copy {
     /// Sixteen small integers (one a row) in the form in which the integer cores multiply by them.
     type Scale: Copy;
 
+    /// Vectors of 16 lanes that the registers hold.
+    const REGISTERS: usize;
     /// Tokens that share one unpacked weight in a tile of the integer cores, at most.
     const INT_TILE: usize;
     /// The same for the f32 core.
@@ -136,6 +151,9 @@ pub trait Simd: Copy {
     type Pair: Copy;
     fn pair_u8(self, first: &[u8; LANES], second: &[u8; LANES]) -> Self::Pair;
     fn pair_i8(self, first: &[i8; LANES], second: &[i8; LANES]) -> Self::Pair;
+
+    /// Asks for the cache line at `at`, which need not be a valid address, to be brought near. Changes nothing else.
+    fn prefetch<T>(self, at: *const T);
 
     // ---- between lanes: fixed trees
     /// ((0+8)+(4+12)) + ... : halves are added until one lane is left.

@@ -25,6 +25,7 @@ impl Simd for Portable {
     type Scale = [i32; LANES];
     type Pair = [[i32; LANES]; 2];
 
+    const REGISTERS: usize = 4;
     const INT_TILE: usize = 1;
     const F32_TILE: usize = 1;
 
@@ -206,4 +207,7 @@ impl Simd for Portable {
             }
         }
     }
+
+    #[inline(always)]
+    fn prefetch<T>(self, _: *const T) {}
 }

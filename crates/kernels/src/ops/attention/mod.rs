@@ -31,16 +31,16 @@ mod unit;
 use super::kv::{Element, KvFormat, KvShape, KvStorage, PAGE_LEN};
 use crate::Cpu;
 use crate::buffer::{AllocError, Rows};
-use crate::simd::{self, LANES};
+use crate::simd::LANES;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use unit::{FinishUnit, Job, SegmentOfUnit, WholeUnit, record_len};
+use unit::{Job, Kept, record_len};
 
 /// Keys of a segment: a whole number of pages.
 const SEGMENT_LEN: usize = 1024;
 
 /// Queries of a unit, at most: enough to make little of reading a page, few enough to stay in the cache beside it.
-const QUERIES_PER_UNIT: usize = 24;
+const QUERIES_PER_UNIT: usize = 48;
 
 /// With fewer units than this a thread, segments become items, so that all threads have work until the end.
 const UNITS_PER_THREAD: usize = 4;
@@ -174,21 +174,17 @@ fn run<E: Element>(
     let n_segments = (0..n_units).map(|i| unit(i).segments().len()).max().unwrap_or(0);
     let few_units = n_units < UNITS_PER_THREAD * cpu.pool.n_threads() && cpu.pool.n_threads() > 1;
     if !few_units || n_segments < 2 || rows.len() * params.n_heads * n_segments > segments.n_rows() {
-        for_each_with_workspace(cpu, n_units, workers, &|i, work| {
-            simd::run(cpu.isa, WholeUnit { unit: unit(i), work, out });
-        });
+        for_each_with_workspace(cpu, n_units, workers, &|i, work| unit(i).run(cpu.isa, work, out));
         return;
     }
-    let states = segments.shared();
+    let kept = Kept { states: segments.shared(), n_segments };
     for_each_with_workspace(cpu, n_units * n_segments, workers, &|i, work| {
         let (unit, i_segment) = (unit(i / n_segments), i % n_segments);
         if i_segment < unit.segments().len() {
-            simd::run(cpu.isa, SegmentOfUnit { unit, i_segment, n_segments, work, states });
+            unit.run_segment(cpu.isa, i_segment, work, kept);
         }
     });
-    for_each_with_workspace(cpu, n_units, workers, &|i, work| {
-        simd::run(cpu.isa, FinishUnit { unit: unit(i), n_segments, work, states, out });
-    });
+    for_each_with_workspace(cpu, n_units, workers, &|i, work| unit(i).run_kept(cpu.isa, work, kept, out));
 }
 
 /// Cuts the rows into runs of up to `max_rows` that belong to one sequence.

@@ -5,23 +5,31 @@ use crate::ops::kv::{Element, PAGE_LEN};
 use crate::simd::{LANES, Simd, math};
 use std::ops::Range;
 
-/// Queries that share a key while it is in a register: 6 by 16 lanes and the key take 15 of AVX2's 16 registers.
-pub(super) const QUERIES_AT_ONCE: usize = 6;
+/// Queries that share a key while it is in a register, at most: 6 by 16 lanes, a vector of keys and a number of a query
+/// take 15 of AVX2's 16 registers.
+pub(super) const MAX_QUERIES: usize = 6;
+
+/// The same on one instruction set.
+pub(super) const fn queries_at_once<S: Simd>() -> usize {
+    if S::REGISTERS >= 8 { MAX_QUERIES } else { 1 }
+}
 
 /// Floats of workspace for scores.
-pub(super) const SCORES_LEN: usize = QUERIES_AT_ONCE * PAGE_LEN;
+pub(super) const SCORES_LEN: usize = MAX_QUERIES * PAGE_LEN;
 
 /// One kv head of a page.
 pub(super) struct Page<'a, E> {
     /// `[4][head_dim][16]`.
     pub(super) keys: &'a [E],
-    /// `[64][head_dim]`, and at least 16 elements behind.
+    /// `[head_dim / 16][64][16]`, the last block narrower if need be, and at least 16 elements behind.
     pub(super) values: &'a [E],
+    /// The keys of the page that comes next; these same ones if there is none.
+    pub(super) next_keys: &'a [E],
     pub(super) head_dim: usize,
     pub(super) scale: f32,
 }
 
-/// One to six queries over the `visible` keys of a page, which are some. `records` holds a state for each query.
+/// Up to [`queries_at_once`] queries over the `visible` keys of a page, which are some. `records` holds a state for each.
 #[inline(always)]
 pub(super) fn attend<S: Simd, E: Element>(
     s: S,
@@ -31,100 +39,98 @@ pub(super) fn attend<S: Simd, E: Element>(
     records: &mut [f32],
     scores: &mut [f32],
 ) {
-    let (scores, _) = scores.as_chunks_mut::<PAGE_LEN>();
-    // Few queries take several vectors of keys or values at once: a chain of dependent sums must not be waited for.
-    match *queries {
-        [a] => step::<S, E, 1, 4>(s, page, [a], visible, records, scores),
-        [a, b] => step::<S, E, 2, 2>(s, page, [a, b], visible, records, scores),
-        [a, b, c] => step::<S, E, 3, 2>(s, page, [a, b, c], visible, records, scores),
-        [a, b, c, d] => step::<S, E, 4, 1>(s, page, [a, b, c, d], visible, records, scores),
-        [a, b, c, d, e] => step::<S, E, 5, 1>(s, page, [a, b, c, d, e], visible, records, scores),
-        [a, b, c, d, e, f] => step::<S, E, 6, 1>(s, page, [a, b, c, d, e, f], visible, records, scores),
-        _ => unreachable!("one to six queries"),
-    }
+    let scores = &mut scores.as_chunks_mut::<PAGE_LEN>().0[..queries.len()];
+    tiled(s, queries.len(), Score { page, queries, visible: &visible, scores });
+    let mut shrink = [0.0; LANES];
+    soften(s, &visible, scores, records, record_len(page.head_dim), &mut shrink);
+    tiled(s, queries.len(), AddValues { page, weights: scores, visible: &visible, shrink: &shrink, records });
 }
 
+/// A step whose inner loop is compiled for a number of queries Q and of vectors C (of keys, or of values).
+trait Tiled {
+    fn run<S: Simd, const Q: usize, const C: usize>(self, s: S);
+}
+
+/// Runs `step` with tiles that fit the registers. Few queries take several vectors at once: the sums of a tile must be
+/// enough to hide the latency of an addition, which takes eight of AVX2's half vectors.
 #[inline(always)]
-fn step<S: Simd, E: Element, const Q: usize, const C: usize>(
-    s: S,
-    page: &Page<'_, E>,
-    queries: [&[f32]; Q],
-    visible: Range<usize>,
-    records: &mut [f32],
-    scores: &mut [[f32; PAGE_LEN]],
-) {
-    score::<S, E, Q, C>(s, page, queries, visible.clone(), scores);
-    let record = record_len(page.head_dim);
-    let mut shrink = [0.0; Q];
-    for q in 0..Q {
-        shrink[q] = soften(s, State::of(&mut records[q * record..][..record]), &visible, &mut scores[q]);
+fn tiled<S: Simd>(s: S, n_queries: usize, step: impl Tiled) {
+    if S::REGISTERS < 8 {
+        return step.run::<S, 1, 1>(s);
     }
-    let mut weights = [[].as_slice(); Q];
-    for q in 0..Q {
-        weights[q] = &scores[q][visible.clone()];
+    if S::REGISTERS < 32 {
+        return match n_queries {
+            1 => step.run::<S, 1, 4>(s),
+            2 => step.run::<S, 2, 2>(s),
+            3 => step.run::<S, 3, 2>(s),
+            4 => step.run::<S, 4, 1>(s),
+            5 => step.run::<S, 5, 1>(s),
+            _ => step.run::<S, 6, 1>(s),
+        };
     }
-    let values = &page.values[visible.start * page.head_dim..];
-    let n_vectors = page.head_dim.div_ceil(LANES);
-    let mut i = 0;
-    while i + C <= n_vectors {
-        add_values::<S, E, Q, C>(s, page.head_dim, &values[i * LANES..], weights, shrink, i, records);
-        i += C;
-    }
-    while i < n_vectors {
-        add_values::<S, E, Q, 1>(s, page.head_dim, &values[i * LANES..], weights, shrink, i, records);
-        i += 1;
+    match n_queries {
+        1 => step.run::<S, 1, 4>(s),
+        2 => step.run::<S, 2, 4>(s),
+        3 => step.run::<S, 3, 4>(s),
+        4 => step.run::<S, 4, 2>(s),
+        5 => step.run::<S, 5, 2>(s),
+        _ => step.run::<S, 6, 2>(s),
     }
 }
 
 /// Scores of the page's tiles of 16 keys that have visible ones; -infinity for keys that are not.
-#[inline(always)]
-fn score<S: Simd, E: Element, const Q: usize, const C: usize>(
-    s: S,
-    page: &Page<'_, E>,
-    queries: [&[f32]; Q],
-    visible: Range<usize>,
-    scores: &mut [[f32; PAGE_LEN]],
-) {
-    let tiles = tiles(&visible);
-    let mut tile = tiles.start;
-    while tile + C <= tiles.end {
-        score_tiles::<S, E, Q, C>(s, page, queries, tile, &visible, scores);
-        tile += C;
+struct Score<'a, E> {
+    page: &'a Page<'a, E>,
+    queries: &'a [&'a [f32]],
+    visible: &'a Range<usize>,
+    /// One row a query.
+    scores: &'a mut [[f32; PAGE_LEN]],
+}
+
+impl<E: Element> Tiled for Score<'_, E> {
+    #[inline(always)]
+    fn run<S: Simd, const Q: usize, const C: usize>(mut self, s: S) {
+        let tiles = tiles(self.visible);
+        let mut tile = tiles.start;
+        while tile + C <= tiles.end {
+            self.tiles::<S, Q, C>(s, tile);
+            tile += C;
+        }
+        while C > 1 && tile < tiles.end {
+            self.tiles::<S, Q, 1>(s, tile);
+            tile += 1;
+        }
     }
-    while tile < tiles.end {
-        score_tiles::<S, E, Q, 1>(s, page, queries, tile, &visible, scores);
-        tile += 1;
+}
+
+impl<E: Element> Score<'_, E> {
+    /// Tiles `tile..tile + C`.
+    #[inline(always)]
+    fn tiles<S: Simd, const Q: usize, const C: usize>(&mut self, s: S, tile: usize) {
+        let Self { page, queries, visible, scores } = self;
+        let queries: &[&[f32]; Q] = queries.as_array().expect("Q queries");
+        let mut acc = [[s.splat(0.0); C]; Q];
+        let tile_len = LANES * page.head_dim;
+        // While the keys are used, the values are fetched, and while those are used, the keys of the next page: the
+        // processor's own prefetching starts anew with each page, which would cost half of the bandwidth.
+        let ahead = page.values.as_ptr().wrapping_add(tile * tile_len);
+        multiply_add(s, *queries, &page.keys[tile * tile_len..], LANES, tile_len, &mut acc, ahead);
+        let scale = s.splat(page.scale);
+        for c in 0..C {
+            let start = (tile + c) * LANES;
+            let whole = visible.start <= start && start + LANES <= visible.end;
+            for q in 0..Q {
+                let score = s.mul(acc[q][c], scale);
+                let score = if whole { score } else { hide(s, score, start, visible) };
+                s.store(score, &mut scores[q].as_chunks_mut().0[tile + c]);
+            }
+        }
     }
 }
 
 /// The tiles of 16 keys that have visible ones.
 fn tiles(visible: &Range<usize>) -> Range<usize> {
     visible.start / LANES..visible.end.div_ceil(LANES)
-}
-
-#[inline(always)]
-fn score_tiles<S: Simd, E: Element, const Q: usize, const C: usize>(
-    s: S,
-    page: &Page<'_, E>,
-    queries: [&[f32]; Q],
-    tile: usize,
-    visible: &Range<usize>,
-    scores: &mut [[f32; PAGE_LEN]],
-) {
-    let mut acc = [[s.splat(0.0); C]; Q];
-    let tile_len = LANES * page.head_dim;
-    multiply_add(s, queries, &page.keys[tile * tile_len..], LANES, tile_len, &mut acc);
-    let scale = s.splat(page.scale);
-    for c in 0..C {
-        let start = (tile + c) * LANES;
-        let whole = visible.start <= start && start + LANES <= visible.end;
-        for q in 0..Q {
-            let score = s.mul(acc[q][c], scale);
-            let score = if whole { score } else { hide(s, score, start, visible) };
-            let (tiles, _) = scores[q].as_chunks_mut::<LANES>();
-            s.store(score, &mut tiles[tile + c]);
-        }
-    }
 }
 
 /// -infinity in the lanes of keys that are not visible; lane 0 is key `start`.
@@ -139,62 +145,97 @@ fn hide<S: Simd>(s: S, score: S::F, start: usize, visible: &Range<usize>) -> S::
     s.select_gt(end, lane, score, hidden)
 }
 
-/// Turns a query's scores of a page into weights e^(score - max) and updates its maximum and sums. Returns what the sum
-/// of values must be multiplied by.
+/// Turns the scores of a page into weights e^(score - max) and updates the maximum and the sums of each query. Gives, in
+/// a lane a query, what its sum of values must be multiplied by.
 #[inline(always)]
-fn soften<S: Simd>(s: S, state: State<'_>, visible: &Range<usize>, scores: &mut [f32; PAGE_LEN]) -> f32 {
-    let (tiles_of_page, _) = scores.as_chunks_mut::<LANES>();
-    let tiles = &mut tiles_of_page[tiles(visible)];
-    let mut max = s.splat(*state.max);
-    for tile in &*tiles {
-        max = s.max(s.load(tile), max);
+fn soften<S: Simd>(
+    s: S,
+    visible: &Range<usize>,
+    scores: &mut [[f32; PAGE_LEN]],
+    records: &mut [f32],
+    record: usize,
+    shrink: &mut [f32; LANES],
+) {
+    let tiles = tiles(visible);
+    let mut maxima = [0.0; MAX_QUERIES];
+    for (q, scores) in scores.iter().enumerate() {
+        let state = State::of(&mut records[q * record..][..record]);
+        let mut max = s.splat(*state.max);
+        for tile in &scores.as_chunks().0[tiles.clone()] {
+            max = s.max(s.load(tile), max);
+        }
+        maxima[q] = s.max_lane(max);
+        shrink[q] = *state.max - maxima[q];
+        *state.max = maxima[q];
     }
-    let new_max = s.max_lane(max);
-    let mut shrink = [0.0; LANES];
-    let old_max = s.splat(*state.max);
-    *state.max = new_max;
-    let max = s.splat(new_max);
-    let factor = math::exp(s, s.sub(old_max, max));
-    s.store(factor, &mut shrink);
-    let mut lanes = s.mul(s.load(state.lanes), factor);
-    for tile in tiles {
-        let weight = math::exp(s, s.sub(s.load(tile), max));
-        s.store(weight, tile);
-        lanes = s.add(lanes, weight);
+    s.store(math::exp_of_negative(s, s.load(shrink)), shrink);
+    for (q, scores) in scores.iter_mut().enumerate() {
+        let state = State::of(&mut records[q * record..][..record]);
+        let mut lanes = s.mul(s.load(state.lanes), s.splat(shrink[q]));
+        for tile in &mut scores.as_chunks_mut().0[tiles.clone()] {
+            let weight = math::exp_of_negative(s, s.sub(s.load(tile), s.splat(maxima[q])));
+            s.store(weight, tile);
+            lanes = s.add(lanes, weight);
+        }
+        s.store(lanes, state.lanes);
     }
-    s.store(lanes, state.lanes);
-    shrink[0]
 }
 
-/// `acc[i..i + C] = acc * shrink + weights * values` for vectors of the head's elements.
-#[inline(always)]
-fn add_values<S: Simd, E: Element, const Q: usize, const C: usize>(
-    s: S,
-    head_dim: usize,
-    values: &[E],
-    weights: [&[f32]; Q],
-    shrink: [f32; Q],
-    i: usize,
-    records: &mut [f32],
-) {
-    let record = record_len(head_dim);
-    let mut acc = [[s.splat(0.0); C]; Q];
-    for q in 0..Q {
-        let (from, _) = records[q * record..].as_chunks::<LANES>();
-        for c in 0..C {
-            acc[q][c] = s.mul(s.load(&from[i + c]), s.splat(shrink[q]));
+/// `acc = acc * shrink + weights * values`.
+struct AddValues<'a, E> {
+    page: &'a Page<'a, E>,
+    /// One row a query.
+    weights: &'a [[f32; PAGE_LEN]],
+    visible: &'a Range<usize>,
+    shrink: &'a [f32; LANES],
+    records: &'a mut [f32],
+}
+
+impl<E: Element> Tiled for AddValues<'_, E> {
+    #[inline(always)]
+    fn run<S: Simd, const Q: usize, const C: usize>(mut self, s: S) {
+        let head_dim = self.page.head_dim;
+        let mut i = 0;
+        while C > 1 && (i + C) * LANES <= head_dim {
+            self.vectors::<S, Q, C>(s, i, LANES);
+            i += C;
+        }
+        while i * LANES < head_dim {
+            self.vectors::<S, Q, 1>(s, i, LANES.min(head_dim - i * LANES));
+            i += 1;
         }
     }
-    multiply_add(s, weights, values, head_dim, LANES, &mut acc);
-    for q in 0..Q {
-        let (to, _) = records[q * record..].as_chunks_mut::<LANES>();
-        for c in 0..C {
-            s.store(acc[q][c], &mut to[i + c]);
+}
+
+impl<E: Element> AddValues<'_, E> {
+    /// Vectors `i..i + C` of the head's elements; values lie `width` apart.
+    #[inline(always)]
+    fn vectors<S: Simd, const Q: usize, const C: usize>(&mut self, s: S, i: usize, width: usize) {
+        let Self { page, weights, visible, shrink, records } = self;
+        let record = record_len(page.head_dim);
+        let mut weights_of = [[].as_slice(); Q];
+        let mut acc = [[s.splat(0.0); C]; Q];
+        for q in 0..Q {
+            weights_of[q] = &weights[q][visible.start..visible.end];
+            let (from, _) = records[q * record..].as_chunks();
+            for c in 0..C {
+                acc[q][c] = s.mul(s.load(&from[i + c]), s.splat(shrink[q]));
+            }
+        }
+        let start = i * LANES * PAGE_LEN + visible.start * width;
+        let ahead = page.next_keys.as_ptr().wrapping_add(start);
+        multiply_add(s, weights_of, &page.values[start..], width, LANES * PAGE_LEN, &mut acc, ahead);
+        for q in 0..Q {
+            let (to, _) = records[q * record..].as_chunks_mut();
+            for c in 0..C {
+                s.store(acc[q][c], &mut to[i + c]);
+            }
         }
     }
 }
 
 /// `acc[q][c] += sum over k in order of x[q][k] * y[k][c]`, where `y[k][c]` is the vector at `k * stride + c * column`.
+/// What lies at the same distances from `ahead` is prefetched.
 #[inline(always)]
 fn multiply_add<S: Simd, E: Element, const Q: usize, const C: usize>(
     s: S,
@@ -203,11 +244,13 @@ fn multiply_add<S: Simd, E: Element, const Q: usize, const C: usize>(
     stride: usize,
     column: usize,
     acc: &mut [[S::F; C]; Q],
+    ahead: *const E,
 ) {
     let n = x[0].len();
     let x = x.map(|x| &x[..n]);
     assert!(n > 0 && (n - 1) * stride + (C - 1) * column + LANES <= y.len());
     let mut row = y.as_ptr();
+    let mut ahead = ahead;
     let mut sums = *acc;
     for k in 0..n {
         let mut vectors = [s.splat(0.0); C];
@@ -215,14 +258,17 @@ fn multiply_add<S: Simd, E: Element, const Q: usize, const C: usize>(
             // SAFETY: k < n, c < C, so that all 16 elements lie inside `y`, by the assertion.
             let vector = unsafe { &*row.wrapping_add(c * column).cast::<[E; LANES]>() };
             vectors[c] = E::load(s, vector);
+            s.prefetch(ahead.wrapping_add(c * column));
         }
         for q in 0..Q {
-            let x = s.splat(x[q][k]);
+            // SAFETY: k < n, the length of each.
+            let x = s.splat(unsafe { *x[q].get_unchecked(k) });
             for c in 0..C {
                 sums[q][c] = s.fma(x, vectors[c], sums[q][c]);
             }
         }
         row = row.wrapping_add(stride);
+        ahead = ahead.wrapping_add(stride);
     }
     *acc = sums;
 }

@@ -1,10 +1,11 @@
 //! A unit of attention: some query heads of one kv head, in some rows of one sequence, over all the keys they see.
 
-use super::page::{self, Page, QUERIES_AT_ONCE};
+use super::page::{self, MAX_QUERIES, Page, queries_at_once};
 use super::{AttentionParams, AttentionRow, QUERIES_PER_UNIT, SEGMENT_LEN, padded};
 use crate::buffer::{Rows, SharedRows};
+use crate::isa::Isa;
 use crate::ops::kv::{Element, KvShape, KvStorage, PAGE_LEN};
-use crate::simd::{Kernel, LANES, Simd, math};
+use crate::simd::{self, Kernel, LANES, Simd, math};
 use std::ops::Range;
 
 /// Everything that all units of an operation share.
@@ -87,6 +88,14 @@ impl<E: Element> Unit<'_, E> {
         start..visible().map(|keys| keys.end).max().unwrap_or(0)
     }
 
+    /// The pages of a segment in which a row of the unit sees a key.
+    fn pages(&self, segment: usize) -> Range<usize> {
+        const PAGES: usize = SEGMENT_LEN / PAGE_LEN;
+        let keys = self.keys();
+        let (first, end) = (keys.start / PAGE_LEN, keys.end.div_ceil(PAGE_LEN));
+        first.max(segment * PAGES)..end.min((segment + 1) * PAGES)
+    }
+
     fn n_queries(&self) -> usize {
         self.rows.len() * self.heads.len()
     }
@@ -107,14 +116,18 @@ impl<E: Element> Unit<'_, E> {
         !within(&self.job.visible(self.place(i).0), segment, SEGMENT_LEN).is_empty()
     }
 
-    /// Page number `i` of the sequence, which some row sees.
-    fn page(&self, i: usize) -> Page<'_, E> {
-        let KvShape { head_dim, .. } = self.job.shape;
+    /// Page number `i` of the sequence, of which some row sees a key; `next` is the one to come.
+    fn page(&self, i: usize, next: usize) -> Page<'_, E> {
+        let head_dim = self.job.shape.head_dim;
+        let (keys, values) = self.head(i).split_at(PAGE_LEN * head_dim);
+        Page { keys, values, next_keys: self.head(next), head_dim, scale: self.job.params.scale }
+    }
+
+    /// From the unit's keys in page number `i` of the sequence to the end of the storage.
+    fn head(&self, i: usize) -> &[E] {
         let table = &self.job.rows[self.rows.start].table;
         let page = self.job.tables[table.start as usize..table.end as usize][i];
-        let head = &self.job.elements[self.job.shape.head_start(page, self.job.layer, self.kv_head)..];
-        let (keys, values) = head.split_at(PAGE_LEN * head_dim);
-        Page { keys, values, head_dim, scale: self.job.params.scale }
+        &self.job.elements[self.job.shape.head_start(page, self.job.layer, self.kv_head)..]
     }
 }
 
@@ -143,45 +156,55 @@ impl<'a> State<'a> {
     }
 }
 
+fn each(records: &mut [f32], record: usize) -> std::slice::ChunksExactMut<'_, f32> {
+    records.chunks_exact_mut(record)
+}
+
 /// Sets records to the state before the first key.
 fn reset(records: &mut [f32], record: usize) {
     records.fill(0.0);
-    for record in records.chunks_exact_mut(record) {
+    for record in each(records, record) {
         *State::of(record).max = f32::NEG_INFINITY;
     }
 }
 
-/// The states of all queries of the unit over the keys of one segment. `records` holds one a query.
-#[inline(always)]
-fn attend_segment<S: Simd, E: Element>(
-    s: S,
-    unit: &Unit<'_, E>,
+/// Computes the states of all queries of a unit over the keys of one segment. `records` holds one a query.
+struct AttendSegment<'a, E> {
+    unit: &'a Unit<'a, E>,
     segment: usize,
-    records: &mut [f32],
-    scores: &mut [f32],
-) {
-    let record = record_len(unit.job.shape.head_dim);
-    reset(records, record);
-    let in_segment = within(&unit.keys(), segment, SEGMENT_LEN);
-    let first = segment * SEGMENT_LEN;
-    for i_page in (first + in_segment.start) / PAGE_LEN..(first + in_segment.end).div_ceil(PAGE_LEN) {
-        let mut start = unit.rows.start;
-        while start < unit.rows.end {
-            // Rows that see the same keys of the page go together: all of them, except at the ends.
-            let visible = within(&unit.job.visible(start), i_page, PAGE_LEN);
-            let same = |&row: &usize| within(&unit.job.visible(row), i_page, PAGE_LEN) == visible;
-            let end = start + (start..unit.rows.end).take_while(same).count();
-            if !visible.is_empty() {
-                let n_heads = unit.heads.len();
-                let queries = (start - unit.rows.start) * n_heads..(end - unit.rows.start) * n_heads;
-                attend_page(s, unit, &unit.page(i_page), queries, visible, records, scores);
+    records: &'a mut [f32],
+    scores: &'a mut [f32],
+}
+
+impl<E: Element> Kernel for AttendSegment<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { unit, segment, records, scores } = self;
+        let record = record_len(unit.job.shape.head_dim);
+        reset(records, record);
+        let pages = unit.pages(segment);
+        for i_page in pages.clone() {
+            let next = (i_page + 1).min(pages.end - 1);
+            let mut start = unit.rows.start;
+            while start < unit.rows.end {
+                // Rows that see the same keys of the page go together: all of them, except at the ends.
+                let visible = within(&unit.job.visible(start), i_page, PAGE_LEN);
+                let same = |&row: &usize| within(&unit.job.visible(row), i_page, PAGE_LEN) == visible;
+                let end = start + (start..unit.rows.end).take_while(same).count();
+                if !visible.is_empty() {
+                    let n_heads = unit.heads.len();
+                    let queries = (start - unit.rows.start) * n_heads..(end - unit.rows.start) * n_heads;
+                    attend_page(s, unit, &unit.page(i_page, next), queries, visible, records, scores);
+                }
+                start = end;
             }
-            start = end;
         }
-    }
-    for record in records.chunks_exact_mut(record) {
-        let state = State::of(record);
-        *state.sum = s.sum(s.load(state.lanes));
+        for record in each(records, record) {
+            let state = State::of(record);
+            *state.sum = s.sum(s.load(state.lanes));
+        }
     }
 }
 
@@ -201,8 +224,8 @@ fn attend_page<S: Simd, E: Element>(
     while i < queries.end {
         // As equal as can be: 8 queries are 4 and 4, not 6 and 2.
         let left = queries.end - i;
-        let n = left.div_ceil(left.div_ceil(QUERIES_AT_ONCE));
-        let mut q = [[].as_slice(); QUERIES_AT_ONCE];
+        let n = left.div_ceil(left.div_ceil(queries_at_once::<S>()));
+        let mut q = [[].as_slice(); MAX_QUERIES];
         for (j, q) in q[..n].iter_mut().enumerate() {
             *q = unit.query(i + j);
         }
@@ -212,40 +235,52 @@ fn attend_page<S: Simd, E: Element>(
     }
 }
 
-/// Merges the state of a segment into that of the segments before it.
-#[inline(always)]
-fn merge<S: Simd>(s: S, all: State<'_>, segment: State<'_>) {
-    let max = if *segment.max > *all.max { *segment.max } else { *all.max };
-    let [old, new] = [*all.max - max, *segment.max - max].map(|x| exp(s, x));
-    *all.max = max;
-    *all.sum = segment.sum.mul_add(new, *all.sum * old);
-    let (old, new) = (s.splat(old), s.splat(new));
-    let (all, _) = all.acc.as_chunks_mut::<LANES>();
-    let (segment, _) = segment.acc.as_chunks::<LANES>();
-    for (all, segment) in all.iter_mut().zip(segment) {
-        s.store(s.fma(s.load(segment), new, s.mul(s.load(all), old)), all);
+/// Merges a query's state of a segment into that of the segments before it.
+struct Merge<'a> {
+    all: State<'a>,
+    segment: State<'a>,
+}
+
+impl Kernel for Merge<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { all, segment } = self;
+        let max = if *segment.max > *all.max { *segment.max } else { *all.max };
+        let (old, new) = (exp(s, *all.max - max), exp(s, *segment.max - max));
+        *all.max = max;
+        *all.sum = segment.sum.mul_add(new, *all.sum * old);
+        let (old, new) = (s.splat(old), s.splat(new));
+        let (all, _) = all.acc.as_chunks_mut::<LANES>();
+        let (segment, _) = segment.acc.as_chunks::<LANES>();
+        for (all, segment) in all.iter_mut().zip(segment) {
+            s.store(s.fma(s.load(segment), new, s.mul(s.load(all), old)), all);
+        }
     }
 }
 
 #[inline(always)]
 fn exp<S: Simd>(s: S, x: f32) -> f32 {
     let mut lanes = [0.0; LANES];
-    s.store(math::exp(s, s.splat(x)), &mut lanes);
+    s.store(math::exp_of_negative(s, s.splat(x)), &mut lanes);
     lanes[0]
 }
 
-/// Writes the outputs of a unit, whose queries have seen all their keys.
-#[inline(always)]
-fn finish<S: Simd, E: Element>(s: S, unit: &Unit<'_, E>, records: &mut [f32], out: SharedRows<'_>) {
-    let head_dim = unit.job.shape.head_dim;
-    for (i, record) in records.chunks_exact_mut(record_len(head_dim)).enumerate() {
-        let state = State::of(record);
-        let sum = s.splat(*state.sum);
-        let (row, head) = unit.place(i);
-        // SAFETY: each unit takes its own heads of its own rows, one after the other.
-        let out = unsafe { out.part(row, head * head_dim, head_dim) };
-        let (acc, _) = state.acc.as_chunks::<LANES>();
-        for (out, acc) in out.chunks_mut(LANES).zip(acc) {
+/// A query's output, `[head_dim]`, from its state after all segments.
+struct Finish<'a> {
+    state: State<'a>,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let sum = s.splat(*self.state.sum);
+        let (acc, _) = self.state.acc.as_chunks::<LANES>();
+        for (out, acc) in self.out.chunks_mut(LANES).zip(acc) {
             let y = s.div(s.load(acc), sum);
             match out.as_mut_array() {
                 Some(out) => s.store(y, out),
@@ -256,102 +291,78 @@ fn finish<S: Simd, E: Element>(s: S, unit: &Unit<'_, E>, records: &mut [f32], ou
 }
 
 /// The states of a segment, those of all segments so far, and the scores of a page.
-fn workspace(work: &mut [f32], n_queries: usize, head_dim: usize) -> [&mut [f32]; 3] {
-    let (segment, work) = work.split_at_mut(QUERIES_PER_UNIT * record_len(head_dim));
-    let (all, scores) = work.split_at_mut(QUERIES_PER_UNIT * record_len(head_dim));
-    let len = n_queries * record_len(head_dim);
-    [&mut segment[..len], &mut all[..len], scores]
+fn workspace(work: &mut [f32], n_queries: usize, record: usize) -> [&mut [f32]; 3] {
+    let (segment, work) = work.split_at_mut(QUERIES_PER_UNIT * record);
+    let (all, scores) = work.split_at_mut(QUERIES_PER_UNIT * record);
+    [&mut segment[..n_queries * record], &mut all[..n_queries * record], scores]
 }
 
-/// A unit from the first key to the outputs.
-pub(super) struct WholeUnit<'a, E> {
-    pub(super) unit: Unit<'a, E>,
-    pub(super) work: &'a mut [f32],
-    pub(super) out: SharedRows<'a>,
-}
-
-impl<E: Element> Kernel for WholeUnit<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { unit, work, out } = self;
-        let record = record_len(unit.job.shape.head_dim);
-        let [segment, all, scores] = workspace(work, unit.n_queries(), unit.job.shape.head_dim);
-        reset(all, record);
-        for i_segment in unit.segments() {
-            attend_segment(s, &unit, i_segment, segment, scores);
-            let states = all.chunks_exact_mut(record).zip(segment.chunks_exact_mut(record));
-            for (i, (all, segment)) in states.enumerate() {
-                if unit.sees(i, i_segment) {
-                    merge(s, State::of(all), State::of(segment));
-                }
-            }
-        }
-        finish(s, &unit, all, out);
-    }
-}
-
-/// One segment of a unit, whose states are kept for [`FinishUnit`].
-pub(super) struct SegmentOfUnit<'a, E> {
-    pub(super) unit: Unit<'a, E>,
-    /// Counted from the unit's first.
-    pub(super) i_segment: usize,
+/// Where the states of segments are kept that are computed as items of their own: a row a query and segment.
+#[derive(Clone, Copy)]
+pub(super) struct Kept<'a> {
+    pub(super) states: SharedRows<'a>,
     /// Most segments of any unit.
     pub(super) n_segments: usize,
-    pub(super) work: &'a mut [f32],
-    pub(super) states: SharedRows<'a>,
 }
 
-/// Where the state of query i after a segment is kept, `i_segment` counted from the unit's first.
-fn kept<E: Element>(unit: &Unit<'_, E>, i: usize, i_segment: usize, n_segments: usize) -> usize {
-    let (row, head) = unit.place(i);
-    (row * unit.job.params.n_heads + head) * n_segments + i_segment
-}
-
-impl<E: Element> Kernel for SegmentOfUnit<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { unit, i_segment, n_segments, work, states } = self;
-        let record = record_len(unit.job.shape.head_dim);
-        let [segment, _, scores] = workspace(work, unit.n_queries(), unit.job.shape.head_dim);
-        attend_segment(s, &unit, unit.segments().start + i_segment, segment, scores);
-        for (i, segment) in segment.chunks_exact(record).enumerate() {
-            // SAFETY: each pair of query and segment has its own row.
-            unsafe { states.row(kept(&unit, i, i_segment, n_segments)) }.copy_from_slice(segment);
-        }
-    }
-}
-
-/// Merges the segments of a unit in order and writes its outputs.
-pub(super) struct FinishUnit<'a, E> {
-    pub(super) unit: Unit<'a, E>,
-    pub(super) n_segments: usize,
-    pub(super) work: &'a mut [f32],
-    pub(super) states: SharedRows<'a>,
-    pub(super) out: SharedRows<'a>,
-}
-
-impl<E: Element> Kernel for FinishUnit<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { unit, n_segments, work, states, out } = self;
-        let record = record_len(unit.job.shape.head_dim);
-        let [_, all, _] = workspace(work, unit.n_queries(), unit.job.shape.head_dim);
+impl<E: Element> Unit<'_, E> {
+    /// From the first key to the outputs.
+    pub(super) fn run(&self, isa: Isa, work: &mut [f32], out: SharedRows<'_>) {
+        let record = record_len(self.job.shape.head_dim);
+        let [records, all, scores] = workspace(work, self.n_queries(), record);
         reset(all, record);
-        for (i, all) in all.chunks_exact_mut(record).enumerate() {
-            for (i_segment, segment) in unit.segments().enumerate() {
-                if unit.sees(i, segment) {
-                    // SAFETY: each query has its own rows.
-                    let segment = unsafe { states.row(kept(&unit, i, i_segment, n_segments)) };
-                    merge(s, State::of(all), State::of(segment));
+        for segment in self.segments() {
+            simd::run_f32(isa, AttendSegment { unit: self, segment, records, scores });
+            for (i, (all, segment_record)) in each(all, record).zip(each(records, record)).enumerate() {
+                if self.sees(i, segment) {
+                    simd::run_f32(isa, Merge { all: State::of(all), segment: State::of(segment_record) });
                 }
             }
         }
-        finish(s, &unit, all, out);
+        self.finish(isa, all, out);
+    }
+
+    /// One segment, counted from the unit's first; its states are kept for [`Unit::run_kept`].
+    pub(super) fn run_segment(&self, isa: Isa, i_segment: usize, work: &mut [f32], kept: Kept<'_>) {
+        let record = record_len(self.job.shape.head_dim);
+        let [records, _, scores] = workspace(work, self.n_queries(), record);
+        let segment = self.segments().start + i_segment;
+        simd::run_f32(isa, AttendSegment { unit: self, segment, records, scores });
+        for (i, record) in each(records, record).enumerate() {
+            // SAFETY: each pair of query and segment has its own row.
+            unsafe { kept.states.row(self.kept_row(i, i_segment, kept)) }.copy_from_slice(record);
+        }
+    }
+
+    /// From the kept states of all segments to the outputs.
+    pub(super) fn run_kept(&self, isa: Isa, work: &mut [f32], kept: Kept<'_>, out: SharedRows<'_>) {
+        let record = record_len(self.job.shape.head_dim);
+        let [_, all, _] = workspace(work, self.n_queries(), record);
+        reset(all, record);
+        for (i, all) in each(all, record).enumerate() {
+            for (i_segment, segment) in self.segments().enumerate() {
+                if self.sees(i, segment) {
+                    // SAFETY: each query has its own rows.
+                    let segment = unsafe { kept.states.row(self.kept_row(i, i_segment, kept)) };
+                    simd::run_f32(isa, Merge { all: State::of(all), segment: State::of(segment) });
+                }
+            }
+        }
+        self.finish(isa, all, out);
+    }
+
+    fn kept_row(&self, i: usize, i_segment: usize, kept: Kept<'_>) -> usize {
+        let (row, head) = self.place(i);
+        (row * self.job.params.n_heads + head) * kept.n_segments + i_segment
+    }
+
+    fn finish(&self, isa: Isa, records: &mut [f32], out: SharedRows<'_>) {
+        let head_dim = self.job.shape.head_dim;
+        for (i, record) in each(records, record_len(head_dim)).enumerate() {
+            let (row, head) = self.place(i);
+            // SAFETY: each unit takes its own heads of its own rows, one after the other.
+            let out = unsafe { out.part(row, head * head_dim, head_dim) };
+            simd::run_f32(isa, Finish { state: State::of(record), out });
+        }
     }
 }

@@ -70,7 +70,8 @@ impl Panel for Q4KPanel {
         for (k, out) in out.iter_mut().enumerate() {
             let j = k / 32;
             *out = std::array::from_fn(|r| {
-                let (scale, min) = (d[r] * f32::from(self.scales[j][r]), dmin[r] * f32::from(self.mins[j][r]));
+                let (scale, min) =
+                    (d[r] * f32::from(self.scales[j][r]), dmin[r] * f32::from(self.mins[j][r]));
                 scale * f32::from(nibble(&self.q[j], k % 32, r)) - min
             });
         }
