@@ -1,7 +1,11 @@
 //! Developer commands, one file each: `cargo xtask COMMAND`.
 
+mod process;
 mod synth;
+mod test;
+mod tidy;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -13,11 +17,15 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 #[command(name = "cargo xtask", about = "Developer commands of Limpid")]
 enum Command {
     Synth(synth::Args),
+    Test(test::Args),
+    Tidy(tidy::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Synth(args) => synth::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Tidy(args) => tidy::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -26,4 +34,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The root of the repository that this program was built from.
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository").to_path_buf()
 }
