@@ -18,16 +18,6 @@ import numpy as np
 import safetensors
 
 HERE = Path(__file__).resolve().parent
-# What the committed weights were trained with.
-RUN = {
-    "size": "s",
-    "dtype": "fp32",
-    "batch": 8192,
-    "tokens": 18e6,
-    "warmup": 80,
-    "lr": 5e-3,
-    "mix": "tinystories=2,tinystories_chat=2,ccby_books=0.5,pd_books=0.25,synth=0.6",
-}
 ARCH = "llama"
 # Hugging Face name within a layer -> GGUF name within a block.
 BLOCK_TENSORS = {
@@ -41,12 +31,6 @@ BLOCK_TENSORS = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
-DATASETS = [
-    ("TinyStories (parts)", "Ronen Eldan, Yuanzhi Li", "CDLA-Sharing-1.0"),
-    ("StoryWeaver, African Storybook and Book Dash books", "see ccby_attribution.tsv", "CC BY"),
-    ("Standard Ebooks and GITenberg children's books", "see LICENSES.md", "public domain"),
-    ("Synthetic stories and talks", "the Limpid authors", "MIT OR Apache-2.0"),
-]
 
 
 def read_json(path):
@@ -93,11 +77,11 @@ def add_general(writer, sampling):
     writer.add_type(gguf.GGUFType.MODEL)
     writer.add_name("Limpid pocket")
     writer.add_description(
-        "A 3.2 M parameter Llama, trained from scratch on children's stories, that tells a short story "
+        "A 3.1 M parameter Llama, trained from scratch on children's stories, that tells a short story "
         "about the things it is asked for. It is a demonstration and knows nothing else."
     )
     writer.add_license("MIT OR Apache-2.0")
-    writer.add_size_label("3.2M")
+    writer.add_size_label("3.1M")
     writer.add_languages(["en"])
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
@@ -165,14 +149,15 @@ def write_gguf(folder, out):
 
 def retrain(corpus, scratch, weights):
     """Everything before the GGUF: about two hours on two cores."""
-    import prepare
-    import train
+    from export import export
+    from prepare import prepare
+    from train import arguments, train
 
     data, run = scratch / "data", scratch / "run"
-    if not (data / "meta.json").exists():
-        prepare.prepare(corpus, data)
-    train.train(train.arguments(["--data", str(data), "--run", str(run)], RUN))
-    train.export(run, data, weights)
+    if not (data / "meta.json").exists():  # the last file that prepare writes
+        prepare(corpus, data)
+    train(arguments(["--data", str(data), "--run", str(run)]))
+    export(run, data, weights)
 
 
 def main():
@@ -180,7 +165,9 @@ def main():
     ap.add_argument("--train", action="store_true", help="train from the corpus first")
     ap.add_argument("--corpus", type=Path, default=HERE / "corpus")
     ap.add_argument("--weights", type=Path, default=HERE / "weights", help="Hugging Face folder")
-    ap.add_argument("--scratch", type=Path, default=HERE / "scratch", help="token files and checkpoints of --train")
+    ap.add_argument(
+        "--scratch", type=Path, default=HERE / "scratch", help="token files and checkpoints of --train"
+    )
     ap.add_argument("--out", type=Path, default=HERE / "pocket.gguf")
     args = ap.parse_args()
     if args.train:

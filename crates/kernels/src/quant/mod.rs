@@ -1,6 +1,44 @@
 //! Weight formats, one folder each.
+//!
+//! A format says how its weights lie in a file (`Block`), how 16 rows of them lie in memory (a [`Panel`]), and what
+//! they are worth. The layout of a panel is the same for every instruction set: lane r belongs to row r, what a
+//! block needs first (scales) lies in front of its weights, and memory is read strictly upwards.
 
+pub mod floats;
+pub mod q4_0;
+pub mod q4_1;
+pub mod q4_k;
+pub mod q6_k;
+pub mod q8_0;
+
+use crate::buffer::Plain;
+use crate::ops::Record;
+use crate::simd::{LANES, Simd};
 use std::fmt;
+
+/// `LEN` neighbouring weights of 16 rows, as they lie in memory after loading.
+pub(crate) trait Panel: Plain {
+    const LEN: usize;
+    /// Bytes that `LEN` weights of one row take in a file.
+    const ROW_BYTES: usize;
+
+    /// Takes `ROW_BYTES` bytes of each of 16 rows (of the last panel of an odd number of floats: fewer).
+    fn pack(&mut self, rows: [&[u8]; LANES]);
+
+    /// The weights as f32, bit for bit as the `gguf` package dequantizes them: `out[k][row]`, `LEN` of them.
+    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]);
+}
+
+/// A format whose products with int8 activations are exact integers.
+pub(crate) trait IntPanel: Panel {
+    /// Adds to y[t] what the panels (those of up to 256 weights, so of one record) give with the records x[t].
+    fn dot<S: Simd, const T: usize>(s: S, panels: &[Self], x: [&Record; T], y: &mut [S::F; T]);
+}
+
+/// A format of plain floats: a panel is a pair of columns.
+pub(crate) trait FloatPanel: Panel {
+    fn pair<S: Simd>(&self, s: S) -> (S::F, S::F);
+}
 
 /// How the numbers of a tensor are stored in its file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -28,6 +66,9 @@ impl Format {
         Format::Q6_K,
     ];
 
+    /// The longest block of any format.
+    pub const MAX_BLOCK_LEN: usize = 256;
+
     /// Weights in one quantization block; 1 for plain floats. A row is a whole number of blocks.
     pub const fn block_len(self) -> usize {
         match self {
@@ -52,7 +93,7 @@ impl Format {
 
     /// Bytes of a row of `cols` weights in a file; `None` if `cols` is no whole number of blocks.
     pub const fn row_bytes(self, cols: usize) -> Option<usize> {
-        if cols % self.block_len() != 0 {
+        if !cols.is_multiple_of(self.block_len()) {
             return None;
         }
         (cols / self.block_len()).checked_mul(self.block_bytes())

@@ -1,1 +1,189 @@
-//! The virtual vector of 16 lanes.
+//! The virtual vector of 16 lanes: what every kernel is written in.
+//!
+//! A kernel is a value that implements [`Kernel`]; its body is generic over a [`Simd`] and written once.
+//! [`run`] calls it inside a function that has the instruction set switched on, so that everything that is
+//! `#[inline(always)]` below it is compiled for that instruction set. Sixteen lanes are one zmm, two ymm or
+//! `[f32; 16]`: a lane's arithmetic is the same on all of them, and no lane ever talks to another except
+//! through [`Simd::sum`] and [`Simd::max_lane`], whose trees are fixed. That is what makes the bytes equal.
+//!
+//! A value of a `Simd` type is the proof that the processor has the instruction set: only `run` makes one.
+
+pub mod math;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+#[cfg(test)]
+mod tests;
+
+use crate::isa::Isa;
+
+/// Lanes of the virtual vector: also the rows of a weight panel and the keys of an attention tile.
+pub const LANES: usize = 16;
+
+/// Something to compute, written once for all instruction sets.
+pub trait Kernel {
+    type Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Runs `kernel` with `isa`, which the processor must have.
+pub fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa {
+        Isa::Portable => kernel.run(portable::Portable),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an `Isa` other than `Portable` comes from `Isa::choose` or `Isa::available`, which ask the processor.
+        Isa::Avx2 => unsafe { avx2::run(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512 => unsafe { avx512::run(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512Vnni => unsafe { avx512::run_vnni(kernel) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("Isa::choose gives Portable only"),
+    }
+}
+
+/// Operations on 16 lanes of f32 (`F`) or i32 (`I`), and the integer cores of the quantized formats.
+///
+/// Rounding is to nearest even; multiply-add is fused; nothing is approximate.
+pub trait Simd: Copy {
+    type F: Copy;
+    type I: Copy;
+    /// Sixteen small integers (one a row) in the form in which the integer cores multiply by them.
+    type Scale: Copy;
+
+    /// Tokens that share one unpacked weight in a tile of the integer cores, at most.
+    const INT_TILE: usize;
+    /// The same for the f32 core.
+    const F32_TILE: usize;
+
+    // ---- f32
+    fn splat(self, x: f32) -> Self::F;
+    fn load(self, x: &[f32; LANES]) -> Self::F;
+    fn store(self, x: Self::F, to: &mut [f32; LANES]);
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// a * b + c, rounded once.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// c - a * b, rounded once.
+    fn fnma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a > b ? a : b`, lane by lane: `b` where either is NaN.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a > b ? x : y`, lane by lane.
+    fn select_gt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even; lanes must be within the range of i32.
+    fn round_to_i32(self, a: Self::F) -> Self::I;
+
+    // ---- i32
+    fn splat_i32(self, x: i32) -> Self::I;
+    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Rounded once, to nearest even.
+    fn to_f32(self, a: Self::I) -> Self::F;
+    /// 2^a for a in -126..=127.
+    fn exp2_i32(self, a: Self::I) -> Self::F;
+
+    // ---- other number formats, 16 of them at `from`
+    fn load_f16(self, from: &[u16; LANES]) -> Self::F;
+    fn store_f16(self, x: Self::F, to: &mut [u16; LANES]);
+    fn load_bf16(self, from: &[u16; LANES]) -> Self::F;
+    /// 16 pairs of bf16: the first and the second of each.
+    fn load_bf16_pairs(self, from: &[u16; 2 * LANES]) -> (Self::F, Self::F);
+    fn load_i8(self, from: &[i8; LANES]) -> Self::I;
+    fn load_u8(self, from: &[u8; LANES]) -> Self::I;
+
+    // ---- integer cores. `w` holds 16 rows, row r in dword r of each 64 bytes; `a[t]` are a token's activations.
+    /// A factor of 0..=63, or of -128..=127.
+    fn scale_u8(self, from: &[u8; LANES]) -> Self::Scale;
+    fn scale_i8(self, from: &[i8; LANES]) -> Self::Scale;
+    fn scale_one(self) -> Self::Scale;
+
+    /// acc[t] += scale * sum over 32 k of w[k] * a[t][k], exactly; weights 0..=15.
+    /// Chunk i of 64 bytes: low nibbles are k = 4i..4i+4, high nibbles k = 16+4i..20+4i.
+    fn dot_u4<const T: usize>(
+        self,
+        w: &[u8; 256],
+        a: [&[i8; 32]; T],
+        scale: Self::Scale,
+        acc: &mut [Self::I; T],
+    );
+
+    /// acc[t] += scale[0] * (first 16 k) + scale[1] * (last 16 k), exactly; weights 0..=63.
+    /// `low` as in `dot_u4`; `high`: bits 4 and 5, chunk c of 64 bytes holds in its bits 2f, 2f+1 those of the low
+    /// nibbles (even f) or high nibbles (odd f) of chunk 2c + f/2 of `low`.
+    fn dot_u6<const T: usize>(
+        self,
+        low: &[u8; 256],
+        high: &[u8; 128],
+        a: [&[i8; 32]; T],
+        scale: [Self::Scale; 2],
+        acc: &mut [Self::I; T],
+    );
+
+    /// acc[t] += sum over 32 k of w[k] * a[t][k], exactly; weights -128..=127, chunk i of 64 bytes: k = 4i..4i+4.
+    fn dot_i8<const T: usize>(self, w: &[i8; 512], a: [&[i8; 32]; T], acc: &mut [Self::I; T]);
+
+    /// acc[t] += first * a[t][0] + second * a[t][1], exactly; products and sums must fit i32.
+    fn dot_pair<const T: usize>(self, pair: Self::Pair, a: [[i16; 2]; T], acc: &mut [Self::I; T]);
+    /// Two small integers a row (one for each half of a sub-block, or of two sub-blocks), as i16.
+    type Pair: Copy;
+    fn pair_u8(self, first: &[u8; LANES], second: &[u8; LANES]) -> Self::Pair;
+    fn pair_i8(self, first: &[i8; LANES], second: &[i8; LANES]) -> Self::Pair;
+
+    // ---- between lanes: fixed trees
+    /// ((0+8)+(4+12)) + ... : halves are added until one lane is left.
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(x, &mut lanes);
+        let mut half = LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+
+    /// The largest lane, by the same tree with `a > b ? a : b`.
+    #[inline(always)]
+    fn max_lane(self, x: Self::F) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(x, &mut lanes);
+        let mut half = LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                if lanes[i] > lanes[i + half] {
+                    continue;
+                }
+                lanes[i] = lanes[i + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+
+    /// Up to 15 lanes; the others are 0.
+    #[inline(always)]
+    fn load_partial(self, x: &[f32]) -> Self::F {
+        let mut lanes = [0.0; LANES];
+        lanes[..x.len()].copy_from_slice(x);
+        self.load(&lanes)
+    }
+
+    /// The first `to.len()` lanes, up to 15.
+    #[inline(always)]
+    fn store_partial(self, x: Self::F, to: &mut [f32]) {
+        let mut lanes = [0.0; LANES];
+        self.store(x, &mut lanes);
+        to.copy_from_slice(&lanes[..to.len()]);
+    }
+}

@@ -1,0 +1,239 @@
+//! Rows in the forms in which matrices read them: f32, int8 records, bf16.
+
+use super::Compute;
+use crate::Cpu;
+use crate::buffer::{AllocError, Buffer, Plain, Rows, Shared};
+use crate::matrix::Matrix;
+use crate::quant::Format;
+use crate::simd::{self, Kernel, Simd};
+
+/// Up to 256 neighbouring activations of one row: x = scale * q, |q| <= 127. One record serves all integer formats.
+///
+/// scale = amax / 127 and q = round-to-even(x * (127 / amax)), with amax the largest magnitude. Not finite: scale is
+/// NaN and q 0. Below 2^-110 (where 127 / amax would overflow): both are 0.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Record {
+    pub(crate) q: [i8; Record::LEN],
+    /// Sums of q over each 16: at most 16 * 127 in size.
+    pub(crate) sums: [i16; Record::LEN / 16],
+    pub(crate) scale: f32,
+}
+
+// SAFETY: plain numbers.
+unsafe impl Plain for Record {}
+
+impl Record {
+    pub(crate) const LEN: usize = 256;
+
+    /// Activations 32 b .. 32 b + 32.
+    #[inline(always)]
+    pub(crate) fn q_32(&self, b: usize) -> &[i8; 32] {
+        self.q[32 * b..].first_chunk().expect("a record has 8 times 32")
+    }
+
+    /// Their sum.
+    #[inline(always)]
+    pub(crate) fn sum_32(&self, b: usize) -> i32 {
+        i32::from(self.sums[2 * b]) + i32::from(self.sums[2 * b + 1])
+    }
+
+    /// From up to 256 activations; those that are missing count as 0.
+    fn quantize(&mut self, x: &[f32]) {
+        const SMALLEST: u32 = (127 - 110) << 23; // the bits of 2^-110
+        const INFINITY: u32 = 255 << 23;
+        let amax = x.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0);
+        *self = Record { q: [0; Record::LEN], sums: [0; Record::LEN / 16], scale: 0.0 };
+        if amax >= INFINITY {
+            self.scale = f32::NAN;
+            return;
+        }
+        if amax < SMALLEST {
+            return;
+        }
+        let amax = f32::from_bits(amax);
+        self.scale = amax / 127.0;
+        let inverse = 127.0 / amax;
+        for (q, x) in self.q.iter_mut().zip(x) {
+            *q = (x * inverse).round_ties_even() as i8;
+        }
+        for (sum, q) in self.sums.iter_mut().zip(self.q.chunks_exact(16)) {
+            *sum = q.iter().map(|&q| i16::from(q)).sum();
+        }
+    }
+}
+
+/// Which forms the matrices that read a row want, besides f32.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Kinds {
+    pub int8: bool,
+    pub bf16: bool,
+}
+
+impl Kinds {
+    pub fn of(format: Format, compute: Compute) -> Kinds {
+        if compute == Compute::F32 {
+            return Kinds::default();
+        }
+        match format {
+            Format::F32 | Format::F16 => Kinds::default(),
+            Format::BF16 => Kinds { bf16: true, int8: false },
+            _ => Kinds { int8: true, bf16: false },
+        }
+    }
+
+    /// What is wanted when all of `matrices` read the same rows.
+    pub fn of_all<'a>(matrices: impl IntoIterator<Item = &'a Matrix>, compute: Compute) -> Kinds {
+        matrices.into_iter().map(|m| Kinds::of(m.format(), compute)).fold(Kinds::default(), Kinds::or)
+    }
+
+    fn or(self, other: Kinds) -> Kinds {
+        Kinds { int8: self.int8 || other.int8, bf16: self.bf16 || other.bf16 }
+    }
+}
+
+/// Room for the forms of up to `max_rows` rows of at most `max_width`; made once, used for every operation.
+pub struct Activations {
+    records: Buffer<Record>,
+    bf16: Buffer<f32>,
+    max_rows: usize,
+    max_width: usize,
+}
+
+/// Rows and the forms of them that were asked for.
+#[derive(Clone, Copy)]
+pub struct Prepared<'a> {
+    pub(crate) rows: &'a Rows,
+    /// `[n_rows, width / 256 rounded up]`, if int8 was asked for.
+    pub(crate) records: Option<&'a [Record]>,
+    /// `[n_rows, stride]` of f32 that are bf16 numbers, if bf16 was asked for.
+    pub(crate) bf16: Option<&'a [f32]>,
+}
+
+impl Activations {
+    /// Room for the forms in `kinds` only.
+    pub fn new(max_rows: usize, max_width: usize, kinds: Kinds) -> Result<Self, AllocError> {
+        let room = |wanted: bool, per_row: usize| {
+            if wanted { max_rows.checked_mul(per_row).ok_or(AllocError { bytes: usize::MAX }) } else { Ok(0) }
+        };
+        Ok(Self {
+            records: Buffer::zeroed(room(kinds.int8, max_width.div_ceil(Record::LEN))?)?,
+            bf16: Buffer::zeroed(room(kinds.bf16, max_width.next_multiple_of(simd::LANES))?)?,
+            max_rows,
+            max_width,
+        })
+    }
+
+    /// Bytes that `new` takes.
+    pub fn bytes(max_rows: usize, max_width: usize, kinds: Kinds) -> usize {
+        let records = if kinds.int8 { max_width.div_ceil(Record::LEN) * size_of::<Record>() } else { 0 };
+        let bf16 = if kinds.bf16 { max_width.next_multiple_of(simd::LANES) * size_of::<f32>() } else { 0 };
+        max_rows * (records + bf16)
+    }
+
+    /// Makes the forms of `rows` that `kinds` names.
+    pub fn prepare<'a>(&'a mut self, cpu: &Cpu, rows: &'a Rows, kinds: Kinds) -> Prepared<'a> {
+        assert!(rows.n_rows() <= self.max_rows && rows.width() <= self.max_width);
+        let n_records = rows.width().div_ceil(Record::LEN);
+        let stride = rows.stride();
+        let records = Shared::new(&mut self.records);
+        let bf16 = Shared::new(&mut self.bf16);
+        if kinds != Kinds::default() {
+            cpu.pool.for_each(rows.n_rows(), &|i| {
+                // SAFETY: row i's part is taken by this item only.
+                let (records, bf16) = unsafe {
+                    (
+                        if kinds.int8 { records.part(i * n_records, n_records) } else { &mut [] },
+                        if kinds.bf16 { bf16.part(i * stride, stride) } else { &mut [] },
+                    )
+                };
+                simd::run(
+                    cpu.isa,
+                    PrepareRow { row: rows.padded_row(i), width: rows.width(), records, bf16 },
+                );
+            });
+        }
+        Prepared {
+            rows,
+            records: kinds.int8.then(|| &self.records[..rows.n_rows() * n_records]),
+            bf16: kinds.bf16.then(|| &self.bf16[..rows.n_rows() * stride]),
+        }
+    }
+}
+
+struct PrepareRow<'a> {
+    row: &'a [f32],
+    width: usize,
+    records: &'a mut [Record],
+    bf16: &'a mut [f32],
+}
+
+impl Kernel for PrepareRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for (record, x) in self.records.iter_mut().zip(self.row[..self.width].chunks(Record::LEN)) {
+            record.quantize(x);
+        }
+        for (y, &x) in self.bf16.iter_mut().zip(self.row) {
+            *y = round_to_bf16(x);
+        }
+    }
+}
+
+/// To the nearest bf16, ties to even; subnormals become 0 of the same sign (as the bf16 dot product instructions read
+/// them), NaN stays NaN.
+#[inline(always)]
+fn round_to_bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let magnitude = bits & 0x7fff_ffff;
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
+    let kept = if magnitude < 0x0080_0000 { bits & 0x8000_0000 } else { rounded };
+    if magnitude > 0x7f80_0000 { x } else { f32::from_bits(kept) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record_of(x: &[f32]) -> Record {
+        let mut record = Record { q: [1; 256], sums: [1; 16], scale: 1.0 };
+        record.quantize(x);
+        record
+    }
+
+    #[test]
+    fn quantized_activations_are_within_half_a_step() {
+        let x: Vec<f32> = (0..200).map(|i| ((i * 37 % 101) as f32 - 50.0) / 7.0).collect();
+        let record = record_of(&x);
+        for (&q, x) in record.q.iter().zip(&x) {
+            assert!((f32::from(q) * record.scale - x).abs() <= record.scale * 0.5001);
+        }
+        assert_eq!(record.q[200..], [0; 56]);
+        let sum: i32 = (0..8).map(|b| record.sum_32(b)).sum();
+        assert_eq!(sum, record.q.iter().map(|&q| i32::from(q)).sum());
+    }
+
+    #[test]
+    fn extreme_activations() {
+        assert!(record_of(&[1.0, f32::NAN]).scale.is_nan());
+        assert!(record_of(&[1.0, f32::NEG_INFINITY]).scale.is_nan());
+        assert_eq!(record_of(&[1.0, f32::NAN]).q, [0; 256]);
+        assert_eq!(record_of(&[2f32.powi(-111); 3]).scale, 0.0);
+        let tiny = record_of(&[2f32.powi(-110); 3]);
+        assert!(tiny.scale > 0.0 && tiny.q[0] == 127);
+        let huge = record_of(&[f32::MAX, -f32::MAX]);
+        assert_eq!(huge.q[..2], [127, -127]);
+    }
+
+    #[test]
+    fn bf16_rounding_is_to_nearest_even() {
+        for (x, bits) in [(1.0, 0x3f80), (1.003_906_3, 0x3f80), (1.011_718_8, 0x3f82), (f32::MAX, 0x7f80)] {
+            assert_eq!(round_to_bf16(x).to_bits() >> 16, bits, "{x}");
+        }
+        assert_eq!(round_to_bf16(-1e-40).to_bits(), 0x8000_0000);
+        assert!(round_to_bf16(f32::NAN).is_nan());
+        assert_eq!(round_to_bf16(f32::INFINITY), f32::INFINITY);
+    }
+}

@@ -1,0 +1,259 @@
+//! out[t][r] = sum over k of w[r][k] * x[t][k].
+//!
+//! The order of the sums: a lane owns its output row and adds in the order of k.
+//! - Integer formats (fast mode): one f32 chain, a step for each record of 256 activations; what a step adds stands in
+//!   `quant/<format>` at `dot`.
+//! - f32: two chains, of even and of odd k, added once at the end. So do all formats in f32 mode.
+//! - bf16 with rounded activations (fast mode): two chains, of even and of odd pairs of k; a pair adds its second
+//!   product first, as the dot product instruction does.
+//!
+//! Tiles (how many tokens share an unpacked weight) change nothing in any of these orders.
+
+use super::{Compute, Prepared, Record};
+use crate::Cpu;
+use crate::buffer::{Rows, SharedRows};
+use crate::matrix::{Matrix, Panels};
+use crate::quant::floats::Bf16Pair;
+use crate::quant::{FloatPanel, Format, IntPanel, Panel};
+use crate::simd::{self, Kernel, LANES, Simd};
+use std::ops::Range;
+
+/// Ranges of panels a thread gets on average: enough that a slow thread holds the others up only briefly.
+const RANGES_PER_THREAD: usize = 8;
+
+/// `x` must hold the forms that `w` wants in this mode ([`super::Kinds::of`]). Sets `out`'s number of rows.
+pub fn matmul(cpu: &Cpu, w: &Matrix, compute: Compute, x: &Prepared<'_>, out: &mut Rows) {
+    assert_eq!(w.cols(), x.rows.width(), "the matrix is for rows of another width");
+    assert_eq!(w.rows(), out.width(), "the result has another width");
+    out.set_n_rows(x.rows.n_rows());
+    let job = Job { cpu, n_panels: w.rows().div_ceil(LANES), compute, x: *x, out: out.shared() };
+    match w.panels() {
+        Panels::F32(panels) => job.floats(panels),
+        Panels::F16(panels) => job.floats(panels),
+        Panels::BF16(panels) if compute == Compute::Fast => job.bf16(panels),
+        Panels::BF16(panels) => job.floats(panels),
+        Panels::Q4_0(panels) => job.quantized(panels),
+        Panels::Q4_1(panels) => job.quantized(panels),
+        Panels::Q8_0(panels) => job.quantized(panels),
+        Panels::Q4_K(panels) => job.quantized(panels),
+        Panels::Q6_K(panels) => job.quantized(panels),
+    }
+}
+
+/// One matmul: what its threads share.
+struct Job<'a> {
+    cpu: &'a Cpu,
+    n_panels: usize,
+    compute: Compute,
+    x: Prepared<'a>,
+    out: SharedRows<'a>,
+}
+
+impl<'a> Job<'a> {
+    fn quantized<P: IntPanel>(&self, panels: &[P]) {
+        match self.compute {
+            Compute::Fast => {
+                let records = self.x.records.expect("int8 activations were not prepared");
+                self.run(&IntTiles { job: self, panels, records });
+            }
+            Compute::F32 => self.run(&UnpackedTiles { job: self, panels }),
+        }
+    }
+
+    fn floats<P: FloatPanel>(&self, panels: &[P]) {
+        self.run(&FloatTiles { job: self, panels });
+    }
+
+    fn bf16(&self, panels: &[Bf16Pair]) {
+        let x = self.x.bf16.expect("bf16 activations were not prepared");
+        self.run(&Bf16Tiles { job: self, panels, x });
+    }
+
+    /// All panels, in ranges that threads claim.
+    fn run(&self, tiles: &(impl Tiles + Sync)) {
+        let n_ranges = self.n_panels.min(self.cpu.pool.n_threads() * RANGES_PER_THREAD);
+        let start = |i: usize| i * self.n_panels / n_ranges;
+        self.cpu.pool.for_each(n_ranges, &|i| {
+            let range = start(i)..start(i + 1);
+            simd::run(self.cpu.isa, PanelRange { tiles, n_tokens: self.x.rows.n_rows(), range });
+        });
+    }
+
+    /// Where the values of T tokens for the rows of panel p go.
+    #[inline(always)]
+    fn store<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize, values: [S::F; T]) {
+        for t in 0..T {
+            // SAFETY: a panel belongs to one range, a range to one thread.
+            let to = unsafe { self.out.part(first + t, p * LANES, LANES) };
+            s.store(values[t], to.first_chunk_mut().expect("a part of 16"));
+        }
+    }
+}
+
+/// How one tile is computed: 16 rows (panel `p`) times `T` tokens from `first`.
+trait Tiles {
+    /// The largest T: 8, 4, 2 or 1.
+    fn max_tokens<S: Simd>() -> usize;
+    fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize);
+}
+
+/// All tokens with each panel of a range: a panel is read once and stays in the cache.
+struct PanelRange<'a, K> {
+    tiles: &'a K,
+    n_tokens: usize,
+    range: Range<usize>,
+}
+
+impl<K: Tiles> Kernel for PanelRange<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (n, max) = (self.n_tokens, K::max_tokens::<S>());
+        for p in self.range {
+            let mut first = 0;
+            while max >= 8 && first + 8 <= n {
+                self.tiles.tile::<S, 8>(s, p, first);
+                first += 8;
+            }
+            while max >= 4 && first + 4 <= n {
+                self.tiles.tile::<S, 4>(s, p, first);
+                first += 4;
+            }
+            while max >= 2 && first + 2 <= n {
+                self.tiles.tile::<S, 2>(s, p, first);
+                first += 2;
+            }
+            while first < n {
+                self.tiles.tile::<S, 1>(s, p, first);
+                first += 1;
+            }
+        }
+    }
+}
+
+/// Integer formats in fast mode.
+struct IntTiles<'a, P> {
+    job: &'a Job<'a>,
+    panels: &'a [P],
+    records: &'a [Record],
+}
+
+impl<P: IntPanel> Tiles for IntTiles<'_, P> {
+    fn max_tokens<S: Simd>() -> usize {
+        S::INT_TILE
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
+        let width = self.job.x.rows.width();
+        let (n_blocks, n_records) = (width.div_ceil(P::LEN), width.div_ceil(Record::LEN));
+        let x: [&[Record]; T] =
+            std::array::from_fn(|t| &self.records[(first + t) * n_records..][..n_records]);
+        let panel = &self.panels[p * n_blocks..][..n_blocks];
+        let mut y = [s.splat(0.0); T];
+        for (i, blocks) in panel.chunks(Record::LEN / P::LEN).enumerate() {
+            P::dot(s, blocks, x.map(|x| &x[i]), &mut y);
+        }
+        self.job.store(s, p, first, y);
+    }
+}
+
+/// Float formats with f32 activations.
+struct FloatTiles<'a, P> {
+    job: &'a Job<'a>,
+    panels: &'a [P],
+}
+
+impl<P: FloatPanel> Tiles for FloatTiles<'_, P> {
+    fn max_tokens<S: Simd>() -> usize {
+        S::F32_TILE
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
+        let rows = self.job.x.rows;
+        let n_pairs = rows.width().div_ceil(2);
+        // The padding behind an odd width is 0, as is the weight there.
+        let x: [&[[f32; 2]]; T] =
+            std::array::from_fn(|t| &rows.padded_row(first + t).as_chunks().0[..n_pairs]);
+        let mut chains = [[s.splat(0.0); T]; 2];
+        for (i, pair) in self.panels[p * n_pairs..][..n_pairs].iter().enumerate() {
+            let (even, odd) = pair.pair(s);
+            for t in 0..T {
+                let [a, b] = x[t][i];
+                chains[0][t] = s.fma(even, s.splat(a), chains[0][t]);
+                chains[1][t] = s.fma(odd, s.splat(b), chains[1][t]);
+            }
+        }
+        self.job.store(s, p, first, add_chains(s, chains));
+    }
+}
+
+/// bf16 weights with activations rounded to bf16.
+struct Bf16Tiles<'a> {
+    job: &'a Job<'a>,
+    panels: &'a [Bf16Pair],
+    x: &'a [f32],
+}
+
+impl Tiles for Bf16Tiles<'_> {
+    fn max_tokens<S: Simd>() -> usize {
+        S::F32_TILE
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
+        let rows = self.job.x.rows;
+        let (n_pairs, stride) = (rows.width().div_ceil(2), rows.stride());
+        let x: [&[[f32; 2]]; T] =
+            std::array::from_fn(|t| &self.x[(first + t) * stride..][..stride].as_chunks().0[..n_pairs]);
+        let mut chains = [[s.splat(0.0); T]; 2];
+        for (i, pair) in self.panels[p * n_pairs..][..n_pairs].iter().enumerate() {
+            let (first, second) = pair.pair(s);
+            for t in 0..T {
+                let [a, b] = x[t][i];
+                let chain = s.fma(second, s.splat(b), chains[i % 2][t]);
+                chains[i % 2][t] = s.fma(first, s.splat(a), chain);
+            }
+        }
+        self.job.store(s, p, first, add_chains(s, chains));
+    }
+}
+
+/// Quantized weights in f32 mode: a block is unpacked once for a tile and multiplied as floats are.
+struct UnpackedTiles<'a, P> {
+    job: &'a Job<'a>,
+    panels: &'a [P],
+}
+
+impl<P: Panel> Tiles for UnpackedTiles<'_, P> {
+    fn max_tokens<S: Simd>() -> usize {
+        S::F32_TILE
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
+        let rows = self.job.x.rows;
+        let n_blocks = rows.width() / P::LEN;
+        let x: [&[f32]; T] = std::array::from_fn(|t| rows.row(first + t));
+        let mut weights = [[0.0; LANES]; Format::MAX_BLOCK_LEN];
+        let mut chains = [[s.splat(0.0); T]; 2];
+        for (b, block) in self.panels[p * n_blocks..][..n_blocks].iter().enumerate() {
+            block.unpack(s, &mut weights[..P::LEN]);
+            for (k, w) in weights[..P::LEN].iter().enumerate() {
+                let w = s.load(w);
+                for t in 0..T {
+                    let x = s.splat(x[t][b * P::LEN + k]);
+                    chains[k % 2][t] = s.fma(w, x, chains[k % 2][t]);
+                }
+            }
+        }
+        self.job.store(s, p, first, add_chains(s, chains));
+    }
+}
+
+#[inline(always)]
+fn add_chains<S: Simd, const T: usize>(s: S, [even, odd]: [[S::F; T]; 2]) -> [S::F; T] {
+    std::array::from_fn(|t| s.add(even[t], odd[t]))
+}

@@ -1,0 +1,78 @@
+//! Q4_0: 32 weights, one f16 scale. w = d * (q - 8).
+
+use super::{IntPanel, Panel};
+use crate::buffer::Plain;
+use crate::ops::Record;
+use crate::simd::{LANES, Simd};
+
+/// In a file: the scale, then byte i holds weight i (low nibble) and weight i + 16 (high nibble).
+const BLOCK_BYTES: usize = 18;
+const LEN: usize = 32;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Q4_0Panel {
+    d: [u16; LANES],
+    /// Dword r of each 64 bytes is four bytes of row r's block.
+    q: [u8; LEN / 2 * LANES],
+}
+
+const _: () = assert!(size_of::<Q4_0Panel>() == LANES * BLOCK_BYTES);
+
+// SAFETY: plain numbers.
+unsafe impl Plain for Q4_0Panel {}
+
+/// Spreads the nibbles of 16 rows, 16 bytes each: dword i of row r becomes dword r of chunk i.
+pub(super) fn interleave_nibbles<'a>(rows: impl Iterator<Item = &'a [u8]>, q: &mut [u8; 256]) {
+    for (r, row) in rows.enumerate() {
+        for (i, dword) in row.chunks_exact(4).enumerate() {
+            q[i * 64 + r * 4..][..4].copy_from_slice(dword);
+        }
+    }
+}
+
+/// The 32 nibbles of `row` in the order of k.
+#[inline(always)]
+pub(super) fn nibble(q: &[u8; 256], k: usize, row: usize) -> u8 {
+    let byte = q[k % 16 / 4 * 64 + row * 4 + k % 4];
+    if k < 16 { byte & 15 } else { byte >> 4 }
+}
+
+impl Panel for Q4_0Panel {
+    const LEN: usize = LEN;
+    const ROW_BYTES: usize = BLOCK_BYTES;
+
+    fn pack(&mut self, rows: [&[u8]; LANES]) {
+        self.d = rows.map(|row| u16::from_le_bytes([row[0], row[1]]));
+        interleave_nibbles(rows.iter().map(|row| &row[2..]), &mut self.q);
+    }
+
+    #[inline(always)]
+    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]) {
+        let d = s.load_f16(&self.d);
+        for k in 0..LEN {
+            let q = std::array::from_fn(|r| nibble(&self.q, k, r));
+            let q = s.add_i32(s.load_u8(&q), s.splat_i32(-8));
+            s.store(s.mul(d, s.to_f32(q)), &mut out[k]);
+        }
+    }
+}
+
+impl IntPanel for Q4_0Panel {
+    /// u = fma(f32(sum of (q - 8) * a), d, u) over the record's blocks; y = fma(u, a_scale, y).
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, panels: &[Self], x: [&Record; T], y: &mut [S::F; T]) {
+        let mut u = [s.splat(0.0); T];
+        for (b, panel) in panels.iter().enumerate() {
+            let d = s.load_f16(&panel.d);
+            let mut sums = x.map(|x| s.splat_i32(-8 * x.sum_32(b)));
+            s.dot_u4(&panel.q, x.map(|x| x.q_32(b)), s.scale_one(), &mut sums);
+            for t in 0..T {
+                u[t] = s.fma(s.to_f32(sums[t]), d, u[t]);
+            }
+        }
+        for t in 0..T {
+            y[t] = s.fma(u[t], s.splat(x[t].scale), y[t]);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Q4_1: 32 weights, an f16 scale and an f16 minimum. w = d * q + m.
+
+use super::q4_0::{interleave_nibbles, nibble};
+use super::{IntPanel, Panel};
+use crate::buffer::Plain;
+use crate::ops::Record;
+use crate::simd::{LANES, Simd};
+
+/// In a file: scale, minimum, then the nibbles as in Q4_0.
+const BLOCK_BYTES: usize = 20;
+const LEN: usize = 32;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Q4_1Panel {
+    d: [u16; LANES],
+    m: [u16; LANES],
+    q: [u8; LEN / 2 * LANES],
+}
+
+const _: () = assert!(size_of::<Q4_1Panel>() == LANES * BLOCK_BYTES);
+
+// SAFETY: plain numbers.
+unsafe impl Plain for Q4_1Panel {}
+
+impl Panel for Q4_1Panel {
+    const LEN: usize = LEN;
+    const ROW_BYTES: usize = BLOCK_BYTES;
+
+    fn pack(&mut self, rows: [&[u8]; LANES]) {
+        self.d = rows.map(|row| u16::from_le_bytes([row[0], row[1]]));
+        self.m = rows.map(|row| u16::from_le_bytes([row[2], row[3]]));
+        interleave_nibbles(rows.iter().map(|row| &row[4..]), &mut self.q);
+    }
+
+    #[inline(always)]
+    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]) {
+        let (d, m) = (s.load_f16(&self.d), s.load_f16(&self.m));
+        for k in 0..LEN {
+            let q = s.load_u8(&std::array::from_fn(|r| nibble(&self.q, k, r)));
+            s.store(s.add(s.mul(d, s.to_f32(q)), m), &mut out[k]);
+        }
+    }
+}
+
+impl IntPanel for Q4_1Panel {
+    /// u = fma(f32(sum of q * a), d, u), then u = fma(f32(sum of a), m, u); y = fma(u, a_scale, y).
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, panels: &[Self], x: [&Record; T], y: &mut [S::F; T]) {
+        let mut u = [s.splat(0.0); T];
+        for (b, panel) in panels.iter().enumerate() {
+            let (d, m) = (s.load_f16(&panel.d), s.load_f16(&panel.m));
+            let mut sums = [s.splat_i32(0); T];
+            s.dot_u4(&panel.q, x.map(|x| x.q_32(b)), s.scale_one(), &mut sums);
+            for t in 0..T {
+                u[t] = s.fma(s.to_f32(sums[t]), d, u[t]);
+                u[t] = s.fma(s.splat(x[t].sum_32(b) as f32), m, u[t]);
+            }
+        }
+        for t in 0..T {
+            y[t] = s.fma(u[t], s.splat(x[t].scale), y[t]);
+        }
+    }
+}

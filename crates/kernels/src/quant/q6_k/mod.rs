@@ -1,0 +1,123 @@
+//! Q6_K: a super-block of 256 weights in 16 groups of 16, each with a signed 8-bit scale. w = (d * scale) * (q - 32).
+
+use super::q4_0::nibble;
+use super::{IntPanel, Panel};
+use crate::buffer::Plain;
+use crate::ops::Record;
+use crate::simd::{LANES, Simd};
+
+/// In a file, twice (for 128 weights each): 64 bytes of low nibbles, 32 bytes of high bit pairs; first all nibbles,
+/// then all pairs, then 16 scales, then d.
+const BLOCK_BYTES: usize = 210;
+const LEN: usize = 256;
+const N_SUB_BLOCKS: usize = 8;
+
+/// 32 weights of 16 rows: nibbles as in Q4_0; `high` as `Simd::dot_u6` wants it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct SubBlock {
+    low: [u8; 256],
+    high: [u8; 128],
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Q6KPanel {
+    d: [u16; LANES],
+    /// Two for a sub-block: of its first and its last 16 weights.
+    scales: [[i8; LANES]; 2 * N_SUB_BLOCKS],
+    q: [SubBlock; N_SUB_BLOCKS],
+}
+
+const _: () = assert!(size_of::<Q6KPanel>() == LANES * BLOCK_BYTES);
+
+// SAFETY: plain numbers.
+unsafe impl Plain for Q6KPanel {}
+
+/// Weight k of a block in a file, 0..=63.
+fn weight(block: &[u8], k: usize) -> u8 {
+    // Within each 128: four runs of 32. Runs 0 and 1 are the low nibbles of bytes 0..32 and 32..64, runs 2 and 3 the
+    // high ones; run i has bits 2i, 2i+1 of the 32 bytes of pairs.
+    let (half, run, i) = (k / 128, k % 128 / 32, k % 32);
+    let nibbles = block[half * 64 + run % 2 * 32 + i];
+    let low = if run < 2 { nibbles & 15 } else { nibbles >> 4 };
+    let high = block[128 + half * 32 + i] >> (2 * run) & 3;
+    low | high << 4
+}
+
+impl SubBlock {
+    /// Weight k of `row`, 0..=63.
+    #[inline(always)]
+    fn get(&self, k: usize, row: usize) -> u8 {
+        let (byte, shift) = SubBlock::high_place(k, row);
+        nibble(&self.low, k, row) | (self.high[byte] >> shift & 3) << 4
+    }
+
+    /// Where the high bits of weight k of `row` lie: a byte of `high`, and the shift within it.
+    #[inline(always)]
+    fn high_place(k: usize, row: usize) -> (usize, usize) {
+        let chunk = k % 16 / 4;
+        (chunk / 2 * 64 + row * 4 + k % 4, chunk % 2 * 4 + k / 16 * 2)
+    }
+}
+
+impl Panel for Q6KPanel {
+    const LEN: usize = LEN;
+    const ROW_BYTES: usize = BLOCK_BYTES;
+
+    fn pack(&mut self, rows: [&[u8]; LANES]) {
+        self.q = [SubBlock { low: [0; 256], high: [0; 128] }; N_SUB_BLOCKS];
+        for (r, row) in rows.iter().enumerate() {
+            self.d[r] = u16::from_le_bytes([row[208], row[209]]);
+            for g in 0..2 * N_SUB_BLOCKS {
+                self.scales[g][r] = row[192 + g] as i8;
+            }
+            for k in 0..LEN {
+                let w = weight(row, k);
+                let (sub_block, k) = (&mut self.q[k / 32], k % 32);
+                sub_block.low[k % 16 / 4 * 64 + r * 4 + k % 4] |= (w & 15) << (k / 16 * 4);
+                let (byte, shift) = SubBlock::high_place(k, r);
+                sub_block.high[byte] |= (w >> 4) << shift;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]) {
+        let d = s.load_f16(&self.d);
+        for g in 0..2 * N_SUB_BLOCKS {
+            let scale = s.mul(d, s.to_f32(s.load_i8(&self.scales[g])));
+            for k in 16 * g..16 * (g + 1) {
+                let q = s.load_u8(&std::array::from_fn(|r| self.q[k / 32].get(k % 32, r)));
+                let q = s.add_i32(q, s.splat_i32(-32));
+                s.store(s.mul(scale, s.to_f32(q)), &mut out[k]);
+            }
+        }
+    }
+}
+
+impl IntPanel for Q6KPanel {
+    /// S = sum of scale * (q - 32) * a (at most 16 * 128 * 16 * 32 * 127 = 134 M; its parts, with q up to 63, twice
+    /// that); y = fma(f32(S) * d, a_scale, y).
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, panels: &[Self], x: [&Record; T], y: &mut [S::F; T]) {
+        for panel in panels {
+            let mut sums = [s.splat_i32(0); T];
+            for j in 0..N_SUB_BLOCKS {
+                let (first, second) = (&panel.scales[2 * j], &panel.scales[2 * j + 1]);
+                // -32 * sum of a: at most 32 * 16 * 127 = 65,024, so half of it twice (32,512 fits an i16).
+                let offset = x.map(|x| [-16 * x.sums[2 * j], -16 * x.sums[2 * j + 1]]);
+                let pair = s.pair_i8(first, second);
+                s.dot_pair(pair, offset, &mut sums);
+                s.dot_pair(pair, offset, &mut sums);
+                let scales = [s.scale_i8(first), s.scale_i8(second)];
+                let q = &panel.q[j];
+                s.dot_u6(&q.low, &q.high, x.map(|x| x.q_32(j)), scales, &mut sums);
+            }
+            let d = s.load_f16(&panel.d);
+            for t in 0..T {
+                y[t] = s.fma(s.mul(s.to_f32(sums[t]), d), s.splat(x[t].scale), y[t]);
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Q8_0: 32 weights, one f16 scale. w = d * q.
+
+use super::{IntPanel, Panel};
+use crate::buffer::Plain;
+use crate::ops::Record;
+use crate::simd::{LANES, Simd};
+
+/// In a file: the scale, then the weights as i8.
+const BLOCK_BYTES: usize = 34;
+const LEN: usize = 32;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Q8_0Panel {
+    d: [u16; LANES],
+    /// Dword r of chunk i of 64 bytes is weights 4i..4i+4 of row r.
+    q: [i8; LEN * LANES],
+}
+
+const _: () = assert!(size_of::<Q8_0Panel>() == LANES * BLOCK_BYTES);
+
+// SAFETY: plain numbers.
+unsafe impl Plain for Q8_0Panel {}
+
+impl Panel for Q8_0Panel {
+    const LEN: usize = LEN;
+    const ROW_BYTES: usize = BLOCK_BYTES;
+
+    fn pack(&mut self, rows: [&[u8]; LANES]) {
+        for (r, row) in rows.iter().enumerate() {
+            self.d[r] = u16::from_le_bytes([row[0], row[1]]);
+            for (i, dword) in row[2..].chunks_exact(4).enumerate() {
+                for (to, &from) in self.q[i * 64 + r * 4..][..4].iter_mut().zip(dword) {
+                    *to = from as i8;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]) {
+        let d = s.load_f16(&self.d);
+        for k in 0..LEN {
+            let q = std::array::from_fn(|r| self.q[k / 4 * 64 + r * 4 + k % 4]);
+            s.store(s.mul(d, s.to_f32(s.load_i8(&q))), &mut out[k]);
+        }
+    }
+}
+
+impl IntPanel for Q8_0Panel {
+    /// u = fma(f32(sum of q * a), d, u) over the record's blocks; y = fma(u, a_scale, y).
+    #[inline(always)]
+    fn dot<S: Simd, const T: usize>(s: S, panels: &[Self], x: [&Record; T], y: &mut [S::F; T]) {
+        let mut u = [s.splat(0.0); T];
+        for (b, panel) in panels.iter().enumerate() {
+            let d = s.load_f16(&panel.d);
+            let mut sums = [s.splat_i32(0); T];
+            s.dot_i8(&panel.q, x.map(|x| x.q_32(b)), &mut sums);
+            for t in 0..T {
+                u[t] = s.fma(s.to_f32(sums[t]), d, u[t]);
+            }
+        }
+        for t in 0..T {
+            y[t] = s.fma(u[t], s.splat(x[t].scale), y[t]);
+        }
+    }
+}

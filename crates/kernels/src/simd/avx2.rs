@@ -1,0 +1,285 @@
+//! The virtual vector on AVX2, FMA and F16C: two ymm registers, lanes 0..8 and 8..16.
+//!
+//! SAFETY (the whole file): every block calls intrinsics of AVX2, FMA or F16C, which the processor has: a value of
+//! `Avx2` is made only by `run`, whose caller promises it. Loads and stores are unaligned and stay inside the array
+//! that the argument borrows.
+#![allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all of them, above")]
+
+use super::{Kernel, LANES, Simd};
+use std::arch::x86_64::*;
+
+#[derive(Clone, Copy)]
+pub struct Avx2(());
+
+/// # Safety
+/// The processor must have AVX2, FMA and F16C.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx2(()))
+}
+
+/// Eight lanes, twice.
+macro_rules! both {
+    ($half:ident => $body:expr) => {
+        unsafe {
+            [
+                {
+                    let $half = 0;
+                    $body
+                },
+                {
+                    let $half = 1;
+                    $body
+                },
+            ]
+        }
+    };
+}
+
+/// A token's activations k..k+4 in every dword.
+#[inline(always)]
+fn broadcast_4(a: &[i8; 32], k: usize) -> __m256i {
+    let four = [a[k], a[k + 1], a[k + 2], a[k + 3]].map(|x| x as u8);
+    unsafe { _mm256_set1_epi32(i32::from_le_bytes(four)) }
+}
+
+impl Simd for Avx2 {
+    type F = [__m256; 2];
+    type I = [__m256i; 2];
+    /// The factor as i16, twice in each dword: `vpmaddwd` adds two neighbours and multiplies by it at once.
+    type Scale = [__m256i; 2];
+    /// (first, second) as i16 in each dword.
+    type Pair = [__m256i; 2];
+
+    const INT_TILE: usize = 2;
+    const F32_TILE: usize = 2;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::F {
+        unsafe { [_mm256_set1_ps(x); 2] }
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> Self::F {
+        both!(h => _mm256_loadu_ps(x.as_ptr().add(h * 8)))
+    }
+    #[inline(always)]
+    fn store(self, x: Self::F, to: &mut [f32; LANES]) {
+        both!(h => _mm256_storeu_ps(to.as_mut_ptr().add(h * 8), x[h]));
+    }
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(h => _mm256_add_ps(a[h], b[h]))
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(h => _mm256_sub_ps(a[h], b[h]))
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(h => _mm256_mul_ps(a[h], b[h]))
+    }
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(h => _mm256_div_ps(a[h], b[h]))
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Self::F) -> Self::F {
+        both!(h => _mm256_sqrt_ps(a[h]))
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        both!(h => _mm256_fmadd_ps(a[h], b[h], c[h]))
+    }
+    #[inline(always)]
+    fn fnma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        both!(h => _mm256_fnmadd_ps(a[h], b[h], c[h]))
+    }
+    #[inline(always)]
+    fn max(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(h => _mm256_max_ps(a[h], b[h])) // exactly a > b ? a : b
+    }
+    #[inline(always)]
+    fn select_gt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F {
+        both!(h => _mm256_blendv_ps(y[h], x[h], _mm256_cmp_ps::<_CMP_GT_OQ>(a[h], b[h])))
+    }
+    #[inline(always)]
+    fn round_to_i32(self, a: Self::F) -> Self::I {
+        both!(h => _mm256_cvtps_epi32(a[h]))
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> Self::I {
+        unsafe { [_mm256_set1_epi32(x); 2] }
+    }
+    #[inline(always)]
+    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I {
+        both!(h => _mm256_add_epi32(a[h], b[h]))
+    }
+    #[inline(always)]
+    fn to_f32(self, a: Self::I) -> Self::F {
+        both!(h => _mm256_cvtepi32_ps(a[h]))
+    }
+    #[inline(always)]
+    fn exp2_i32(self, a: Self::I) -> Self::F {
+        both!(h => _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(a[h], _mm256_set1_epi32(127)))))
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[u16; LANES]) -> Self::F {
+        both!(h => _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().add(h * 8).cast())))
+    }
+    #[inline(always)]
+    fn store_f16(self, x: Self::F, to: &mut [u16; LANES]) {
+        both!(h => _mm_storeu_si128(
+            to.as_mut_ptr().add(h * 8).cast(),
+            _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(x[h]),
+        ));
+    }
+    #[inline(always)]
+    fn load_bf16(self, from: &[u16; LANES]) -> Self::F {
+        both!(h => {
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().add(h * 8).cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        })
+    }
+    #[inline(always)]
+    fn load_bf16_pairs(self, from: &[u16; 2 * LANES]) -> (Self::F, Self::F) {
+        let pairs: [__m256i; 2] = both!(h => _mm256_loadu_si256(from.as_ptr().add(h * LANES).cast()));
+        let first = both!(h => _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs[h])));
+        let high = unsafe { _mm256_set1_epi32(0xffff_0000_u32 as i32) };
+        let second = both!(h => _mm256_castsi256_ps(_mm256_and_si256(pairs[h], high)));
+        (first, second)
+    }
+    #[inline(always)]
+    fn load_i8(self, from: &[i8; LANES]) -> Self::I {
+        both!(h => _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.as_ptr().add(h * 8).cast())))
+    }
+    #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Self::I {
+        both!(h => _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().add(h * 8).cast())))
+    }
+
+    #[inline(always)]
+    fn scale_u8(self, from: &[u8; LANES]) -> Self::Scale {
+        let wide = self.load_u8(from);
+        both!(h => _mm256_or_si256(wide[h], _mm256_slli_epi32::<16>(wide[h])))
+    }
+    #[inline(always)]
+    fn scale_i8(self, from: &[i8; LANES]) -> Self::Scale {
+        self.pair_i8(from, from)
+    }
+    #[inline(always)]
+    fn scale_one(self) -> Self::Scale {
+        unsafe { [_mm256_set1_epi16(1); 2] }
+    }
+
+    /// Eight `maddubs` of 15 * 127 * 2 = 3,810 at most fit an i16 (30,480), so the sub-block is summed in 16 bits and
+    /// widened once, by the multiplication with the scale.
+    #[inline(always)]
+    fn dot_u4<const T: usize>(
+        self,
+        w: &[u8; 256],
+        a: [&[i8; 32]; T],
+        scale: Self::Scale,
+        acc: &mut [Self::I; T],
+    ) {
+        let mask = unsafe { _mm256_set1_epi8(15) };
+        let mut sums = [unsafe { [_mm256_setzero_si256(); 2] }; T];
+        for i in 0..4 {
+            let v: [__m256i; 2] = both!(h => _mm256_loadu_si256(w.as_ptr().add(i * 64 + h * 32).cast()));
+            let low: [__m256i; 2] = both!(h => _mm256_and_si256(v[h], mask));
+            let high: [__m256i; 2] = both!(h => _mm256_and_si256(_mm256_srli_epi16::<4>(v[h]), mask));
+            for t in 0..T {
+                let x = broadcast_4(a[t], 4 * i);
+                sums[t] = both!(h => _mm256_add_epi16(sums[t][h], _mm256_maddubs_epi16(low[h], x)));
+                let x = broadcast_4(a[t], 16 + 4 * i);
+                sums[t] = both!(h => _mm256_add_epi16(sums[t][h], _mm256_maddubs_epi16(high[h], x)));
+            }
+        }
+        for t in 0..T {
+            acc[t] = both!(h => _mm256_add_epi32(acc[t][h], _mm256_madd_epi16(sums[t][h], scale[h])));
+        }
+    }
+
+    /// Two `maddubs` of 63 * 127 * 2 = 16,002 at most fit an i16 (32,004).
+    #[inline(always)]
+    fn dot_u6<const T: usize>(
+        self,
+        low: &[u8; 256],
+        high: &[u8; 128],
+        a: [&[i8; 32]; T],
+        scale: [Self::Scale; 2],
+        acc: &mut [Self::I; T],
+    ) {
+        let mask4 = unsafe { _mm256_set1_epi8(0x0f) };
+        let mask2 = unsafe { _mm256_set1_epi8(0x30) };
+        for c in 0..2 {
+            let bits: [__m256i; 2] =
+                both!(h => _mm256_loadu_si256(high.as_ptr().add(c * 64 + h * 32).cast()));
+            let mut sums = [[unsafe { [_mm256_setzero_si256(); 2] }; T]; 2];
+            for i in [2 * c, 2 * c + 1] {
+                let v: [__m256i; 2] =
+                    both!(h => _mm256_loadu_si256(low.as_ptr().add(i * 64 + h * 32).cast()));
+                // Bits 4 and 5 of the low nibbles' weights lie at 0 or 4 of `bits`, of the high nibbles' at 2 or 6.
+                let first: [__m256i; 2] = both!(h => {
+                    let up = if i % 2 == 0 { _mm256_slli_epi16::<4>(bits[h]) } else { bits[h] };
+                    _mm256_or_si256(_mm256_and_si256(v[h], mask4), _mm256_and_si256(up, mask2))
+                });
+                let second: [__m256i; 2] = both!(h => {
+                    let nibbles = _mm256_and_si256(_mm256_srli_epi16::<4>(v[h]), mask4);
+                    let up = if i % 2 == 0 { _mm256_slli_epi16::<2>(bits[h]) } else { _mm256_srli_epi16::<2>(bits[h]) };
+                    _mm256_or_si256(nibbles, _mm256_and_si256(up, mask2))
+                });
+                for t in 0..T {
+                    let x = broadcast_4(a[t], 4 * i);
+                    sums[0][t] =
+                        both!(h => _mm256_add_epi16(sums[0][t][h], _mm256_maddubs_epi16(first[h], x)));
+                    let x = broadcast_4(a[t], 16 + 4 * i);
+                    sums[1][t] =
+                        both!(h => _mm256_add_epi16(sums[1][t][h], _mm256_maddubs_epi16(second[h], x)));
+                }
+            }
+            for t in 0..T {
+                for g in 0..2 {
+                    acc[t] = both!(h => _mm256_add_epi32(acc[t][h], _mm256_madd_epi16(sums[g][t][h], scale[g][h])));
+                }
+            }
+        }
+    }
+
+    /// |w| as unsigned bytes, the sign moved to the activation: 128 * 127 * 2 = 32,512 fits an i16, once.
+    #[inline(always)]
+    fn dot_i8<const T: usize>(self, w: &[i8; 512], a: [&[i8; 32]; T], acc: &mut [Self::I; T]) {
+        let one = unsafe { _mm256_set1_epi16(1) };
+        for i in 0..8 {
+            let v: [__m256i; 2] = both!(h => _mm256_loadu_si256(w.as_ptr().add(i * 64 + h * 32).cast()));
+            let size: [__m256i; 2] = both!(h => _mm256_abs_epi8(v[h]));
+            for t in 0..T {
+                let x = broadcast_4(a[t], 4 * i);
+                acc[t] = both!(h => {
+                    let products = _mm256_maddubs_epi16(size[h], _mm256_sign_epi8(x, v[h]));
+                    _mm256_add_epi32(acc[t][h], _mm256_madd_epi16(products, one))
+                });
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn pair_u8(self, first: &[u8; LANES], second: &[u8; LANES]) -> Self::Pair {
+        let (first, second) = (self.load_u8(first), self.load_u8(second));
+        both!(h => _mm256_or_si256(first[h], _mm256_slli_epi32::<16>(second[h])))
+    }
+    #[inline(always)]
+    fn pair_i8(self, first: &[i8; LANES], second: &[i8; LANES]) -> Self::Pair {
+        let (first, second) = (self.load_i8(first), self.load_i8(second));
+        let low = unsafe { _mm256_set1_epi32(0xffff) };
+        both!(h => _mm256_or_si256(_mm256_and_si256(first[h], low), _mm256_slli_epi32::<16>(second[h])))
+    }
+    #[inline(always)]
+    fn dot_pair<const T: usize>(self, pair: Self::Pair, a: [[i16; 2]; T], acc: &mut [Self::I; T]) {
+        for t in 0..T {
+            let x = unsafe { _mm256_set1_epi32(i32::from(a[t][0] as u16) | i32::from(a[t][1]) << 16) };
+            acc[t] = both!(h => _mm256_add_epi32(acc[t][h], _mm256_madd_epi16(pair[h], x)));
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The virtual vector in plain Rust: runs anywhere, and the oracle of the other implementations.
+
+use super::{LANES, Simd};
+use half::{bf16, f16};
+
+#[derive(Clone, Copy)]
+pub struct Portable;
+
+#[inline(always)]
+fn each<T: Copy, U>(a: [T; LANES], f: impl Fn(T) -> U) -> [U; LANES] {
+    a.map(f)
+}
+
+#[inline(always)]
+fn zip<T: Copy, U>(a: [T; LANES], b: [T; LANES], f: impl Fn(T, T) -> U) -> [U; LANES] {
+    std::array::from_fn(|i| f(a[i], b[i]))
+}
+
+impl Simd for Portable {
+    type F = [f32; LANES];
+    type I = [i32; LANES];
+    type Scale = [i32; LANES];
+    type Pair = [[i32; LANES]; 2];
+
+    const INT_TILE: usize = 4;
+    const F32_TILE: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::F {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> Self::F {
+        *x
+    }
+    #[inline(always)]
+    fn store(self, x: Self::F, to: &mut [f32; LANES]) {
+        *to = x;
+    }
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+        zip(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Self::F) -> Self::F {
+        each(a, f32::sqrt)
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+    #[inline(always)]
+    fn fnma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        std::array::from_fn(|i| (-a[i]).mul_add(b[i], c[i]))
+    }
+    #[inline(always)]
+    fn max(self, a: Self::F, b: Self::F) -> Self::F {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn select_gt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F {
+        std::array::from_fn(|i| if a[i] > b[i] { x[i] } else { y[i] })
+    }
+    #[inline(always)]
+    fn round_to_i32(self, a: Self::F) -> Self::I {
+        each(a, |a| a.round_ties_even() as i32)
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> Self::I {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I {
+        zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn to_f32(self, a: Self::I) -> Self::F {
+        each(a, |a| a as f32)
+    }
+    #[inline(always)]
+    fn exp2_i32(self, a: Self::I) -> Self::F {
+        each(a, |a| f32::from_bits(((a + 127) << 23) as u32))
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[u16; LANES]) -> Self::F {
+        each(*from, |x| f16::from_bits(x).to_f32())
+    }
+    #[inline(always)]
+    fn store_f16(self, x: Self::F, to: &mut [u16; LANES]) {
+        *to = each(x, |x| f16::from_f32(x).to_bits());
+    }
+    #[inline(always)]
+    fn load_bf16(self, from: &[u16; LANES]) -> Self::F {
+        each(*from, |x| bf16::from_bits(x).to_f32())
+    }
+    #[inline(always)]
+    fn load_bf16_pairs(self, from: &[u16; 2 * LANES]) -> (Self::F, Self::F) {
+        let of = |odd: usize| std::array::from_fn(|i| bf16::from_bits(from[2 * i + odd]).to_f32());
+        (of(0), of(1))
+    }
+    #[inline(always)]
+    fn load_i8(self, from: &[i8; LANES]) -> Self::I {
+        each(*from, i32::from)
+    }
+    #[inline(always)]
+    fn load_u8(self, from: &[u8; LANES]) -> Self::I {
+        each(*from, i32::from)
+    }
+
+    #[inline(always)]
+    fn scale_u8(self, from: &[u8; LANES]) -> Self::Scale {
+        self.load_u8(from)
+    }
+    #[inline(always)]
+    fn scale_i8(self, from: &[i8; LANES]) -> Self::Scale {
+        self.load_i8(from)
+    }
+    #[inline(always)]
+    fn scale_one(self) -> Self::Scale {
+        [1; LANES]
+    }
+
+    fn dot_u4<const T: usize>(
+        self,
+        w: &[u8; 256],
+        a: [&[i8; 32]; T],
+        scale: Self::Scale,
+        acc: &mut [Self::I; T],
+    ) {
+        for t in 0..T {
+            for r in 0..LANES {
+                let mut sum = 0;
+                for k in 0..16 {
+                    let byte = w[k / 4 * 64 + r * 4 + k % 4];
+                    sum += i32::from(byte & 15) * i32::from(a[t][k]);
+                    sum += i32::from(byte >> 4) * i32::from(a[t][k + 16]);
+                }
+                acc[t][r] += scale[r] * sum;
+            }
+        }
+    }
+
+    fn dot_u6<const T: usize>(
+        self,
+        low: &[u8; 256],
+        high: &[u8; 128],
+        a: [&[i8; 32]; T],
+        scale: [Self::Scale; 2],
+        acc: &mut [Self::I; T],
+    ) {
+        for t in 0..T {
+            for r in 0..LANES {
+                let mut sums = [0; 2];
+                for k in 0..16 {
+                    let (chunk, byte) = (k / 4, r * 4 + k % 4);
+                    let nibbles = low[chunk * 64 + byte];
+                    let bits = high[chunk / 2 * 64 + byte] >> (chunk % 2 * 4);
+                    sums[0] += i32::from((nibbles & 15) | (bits & 3) << 4) * i32::from(a[t][k]);
+                    sums[1] += i32::from((nibbles >> 4) | (bits >> 2 & 3) << 4) * i32::from(a[t][k + 16]);
+                }
+                acc[t][r] += scale[0][r] * sums[0] + scale[1][r] * sums[1];
+            }
+        }
+    }
+
+    fn dot_i8<const T: usize>(self, w: &[i8; 512], a: [&[i8; 32]; T], acc: &mut [Self::I; T]) {
+        for t in 0..T {
+            for r in 0..LANES {
+                for k in 0..32 {
+                    acc[t][r] += i32::from(w[k / 4 * 64 + r * 4 + k % 4]) * i32::from(a[t][k]);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn pair_u8(self, first: &[u8; LANES], second: &[u8; LANES]) -> Self::Pair {
+        [self.load_u8(first), self.load_u8(second)]
+    }
+    #[inline(always)]
+    fn pair_i8(self, first: &[i8; LANES], second: &[i8; LANES]) -> Self::Pair {
+        [self.load_i8(first), self.load_i8(second)]
+    }
+    #[inline(always)]
+    fn dot_pair<const T: usize>(self, pair: Self::Pair, a: [[i16; 2]; T], acc: &mut [Self::I; T]) {
+        for t in 0..T {
+            for r in 0..LANES {
+                acc[t][r] += pair[0][r] * i32::from(a[t][0]) + pair[1][r] * i32::from(a[t][1]);
+            }
+        }
+    }
+}
