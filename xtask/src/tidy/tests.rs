@@ -80,6 +80,9 @@ fn unsafe_without_an_argument() {
     expect_code(KERNELS, second, &["4 safety"]);
     let arms = "match x {\n    // SAFETY: a.\n    A => unsafe { f() },\n    B => unsafe { f() },\n}";
     expect_code(KERNELS, arms, &["5 safety"]);
+    let file = "//! SAFETY (the whole file): the processor has AVX2.\nfn f() {\n    unsafe { g() }\n}";
+    expect_code("crates/kernels/src/simd/avx2.rs", file, &[]);
+    expect_code(KERNELS, file, &["4 safety"]);
     // The operations of an unsafe function are in blocks of their own.
     expect_code(KERNELS, "unsafe fn f() {}", &[]);
 }
@@ -90,6 +93,7 @@ fn unsafe_away_from_home() {
         expect_code(path, "unsafe fn f() {}", &["2 unsafe"]);
     }
     expect_code("crates/engine/src/weights/mapped.rs", "unsafe fn f() {}", &[]);
+    expect_code("crates/engine/tests/bad_files/alloc.rs", "unsafe fn f() {}", &[]);
     expect_code(ENGINE, "// unsafe\nconst A: &str = \"unsafe\";", &[]);
 }
 
@@ -144,6 +148,8 @@ fn names_that_say_nothing_or_two_things() {
     expect_code(ENGINE, "let w1 = &layer.gate_proj;", &["2 names"]);
     expect_code(KERNELS, "acc = fma(w1, a1, acc);", &[]);
     expect_code(ENGINE, "let head_dim = config[\"dim\"]; // dim", &[]);
+    expect_code(ENGINE, "let dim = self.dim;", &["2 names", "2 names"]);
+    expect_code(ENGINE, "dims.iter().map(|&dim| u64::from(dim))", &[]);
 }
 
 #[test]

@@ -8,10 +8,11 @@ use crate::test::TEST_COMMAND;
 const BANNED_MODULES: &[&str] = &["util", "utils", "common", "misc", "helper", "helpers"];
 
 /// Identifiers that mean two things in this field, and what to write.
-const BANNED_NAMES: &[(&str, &str)] = &[
-    ("hidden_dim", "`hidden_size` (the model's width) or `intermediate_size` (the feed-forward layer's)"),
-    ("dim", "the size that it is: `hidden_size`, `head_dim`, `rotary_dim`"),
-];
+const BANNED_NAMES: &[(&str, &str)] =
+    &[("hidden_dim", "`hidden_size` (the model's width) or `intermediate_size` (the feed-forward layer's)")];
+/// Fields, variables and parameters. An element of a tensor's list of dimensions may be `|dim|` in a closure.
+const BANNED_FIELDS: &[(&str, &str)] =
+    &[("dim", "the size that it is: `hidden_size`, `head_dim`, `rotary_dim`")];
 /// Those of Llama 2's weights; two weights in a kernel may be called w0 and w1.
 const BANNED_MODEL_NAMES: &[(&str, &str)] =
     &[("w1", "`gate_proj`"), ("w2", "`down_proj`"), ("w3", "`up_proj`"), ("wcls", "`lm_head`")];
