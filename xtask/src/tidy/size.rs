@@ -10,7 +10,9 @@ const MAX_FILE_LINES: usize = 600;
 const MAX_TEST_FILE_LINES: usize = 1000;
 
 pub(super) fn line_length(source: &Source) -> Vec<Complaint> {
-    if !source.path.ends_with(".rs") && !source.path.ends_with(".py") {
+    // Scripts that came with a model's recipe hold their training text.
+    let is_tool = source.is_under(&["tools/"]) && source.path.ends_with(".py");
+    if !source.is_rust() && !is_tool {
         return Vec::new();
     }
     let n_columns = source.lines.iter().map(|line| line.text.chars().count());

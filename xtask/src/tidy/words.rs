@@ -37,9 +37,11 @@ pub(super) fn names(source: &Source) -> Vec<Complaint> {
                 format!("module `{}` says nothing: name it after what is in it", token.text),
             ));
         }
-        if let Some((name, better)) =
-            BANNED_NAMES.iter().chain(model_names).find(|(name, _)| *name == token.text)
-        {
+        let is_field = i > 0 && matches!(tokens[i - 1].text, "." | "let" | "mut")
+            || tokens.get(i + 1).is_some_and(|next| next.text == ":");
+        let field_names = if is_field { BANNED_FIELDS } else { &[] };
+        let mut banned = BANNED_NAMES.iter().chain(model_names).chain(field_names);
+        if let Some((name, better)) = banned.find(|(name, _)| *name == token.text) {
             complaints.push((token.line, format!("`{name}`: write {better}")));
         }
     }
