@@ -37,7 +37,7 @@ pub(super) enum Role {
 /// A file's format by the name that llama-quantize gives it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub(super) enum Recipe {
+pub(crate) enum Recipe {
     F32,
     F16,
     Bf16,

@@ -23,9 +23,11 @@ use std::time::Instant;
 
 use crate::Result;
 use fill::Filler;
-use format::{Recipe, Role};
+pub(crate) use format::Recipe;
+use format::Role;
 use rng::Rng;
-use shape::{Shape, ShapeName};
+use shape::Shape;
+pub(crate) use shape::ShapeName;
 
 #[derive(clap::Args)]
 #[command(about = "Write a GGUF of a real model's shape with random weights")]
@@ -39,26 +41,40 @@ pub(crate) struct Args {
     /// Every matrix in the one format: no Q6_K embedding in a Q4_0 file, no mixture in a Q4_K_M one
     #[arg(long)]
     pure: bool,
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = Options::SEED)]
     seed: u64,
     /// Where the file goes
     out: PathBuf,
 }
 
 pub(crate) fn run(args: &Args) -> Result {
+    make(args.shape, &Options { recipe: args.format, pure: args.pure, seed: args.seed }, &args.out)
+}
+
+/// Writes a model and tells how large it is.
+pub(crate) fn make(shape: ShapeName, options: &Options, out: &Path) -> Result {
     let start = Instant::now();
-    let options = Options { recipe: args.format, pure: args.pure, seed: args.seed };
-    let n_bytes = write_file(args.shape.shape(), &options, &args.out)?;
+    let n_bytes = write_file(shape.shape(), options, out)?;
     let seconds = start.elapsed().as_secs_f64();
-    eprintln!("{}: {:.1} MB in {seconds:.1} s", args.out.display(), n_bytes as f64 / 1e6);
+    eprintln!("{}: {:.1} MB in {seconds:.1} s", out.display(), n_bytes as f64 / 1e6);
     Ok(())
 }
 
 /// What the weights of a shape are made of.
-struct Options {
-    recipe: Recipe,
-    pure: bool,
-    seed: u64,
+pub(crate) struct Options {
+    pub recipe: Recipe,
+    /// All matrices in the one format.
+    pub pure: bool,
+    pub seed: u64,
+}
+
+impl Options {
+    const SEED: u64 = 1;
+
+    /// As llama-quantize mixes it, with the seed that is the default.
+    pub(crate) fn of(recipe: Recipe) -> Self {
+        Self { recipe, pure: false, seed: Self::SEED }
+    }
 }
 
 /// Writes beside the target and renames at the end: an interrupted run leaves no half a model under the name.

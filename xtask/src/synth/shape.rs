@@ -5,7 +5,7 @@ use super::gguf::Header;
 use super::vocab::Tokenizer;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub(super) enum ShapeName {
+pub(crate) enum ShapeName {
     #[value(name = "llama-3.2-1b")]
     Llama32_1b,
     #[value(name = "llama-3.2-3b")]

@@ -13,8 +13,8 @@ use clap::ValueEnum;
 fn small_shape() -> Shape {
     let llama = ShapeName::Llama32_1b.shape();
     Shape {
-        hidden_size: 512,
-        intermediate_size: 768,
+        hidden_size: 256,
+        intermediate_size: 512,
         n_layers: 8,
         n_heads: 8,
         n_kv_heads: 2,
@@ -187,7 +187,8 @@ fn weights_have_zero_mean_and_the_intended_deviation() {
             let unit = (dims[0] as f32).sqrt();
             let mean = weights.iter().sum::<f32>() / weights.len() as f32 * unit;
             let deviation = (weights.iter().map(|w| w * w).sum::<f32>() / weights.len() as f32).sqrt() * unit;
-            assert!(mean.abs() < 0.03, "{recipe:?} {name} {format:?}: mean {mean}");
+            // A matrix has at least 32,768 weights, of which 32 share a scale and a minimum.
+            assert!(mean.abs() < 0.06, "{recipe:?} {name} {format:?}: mean {mean}");
             assert!((0.95..1.1).contains(&deviation), "{recipe:?} {name} {format:?}: deviation {deviation}");
         }
         let (.., norm) = file.tensors.iter().find(|t| t.0 == "blk.0.attn_norm.weight").unwrap();
@@ -216,7 +217,7 @@ fn formats_are_mixed_as_llama_quantize_does() {
     // With 8 layers: the first, the last, and those of 1..7 that are 2 above a multiple of 3, counted from 1.
     assert_eq!(q6_k_layers("attn_v"), [0, 3, 6, 7]);
     assert_eq!(q6_k_layers("ffn_down"), [0, 3, 6, 7]);
-    assert_eq!(q6_k_layers("ffn_up"), []);
+    assert!(q6_k_layers("ffn_up").is_empty());
     assert_eq!(mixed["output.weight"], Format::Q6K.ggml_type());
     assert_eq!(mixed["token_embd.weight"], Format::Q4K.ggml_type());
     assert_eq!(mixed["blk.0.attn_q.bias"], Format::F32.ggml_type());

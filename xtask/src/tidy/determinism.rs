@@ -49,7 +49,7 @@ pub(super) fn environment(source: &Source) -> Vec<Complaint> {
             let n_chars = line.code[..at].chars().count();
             let argument: String = line.text.chars().skip(n_chars).collect();
             let is_listed = |name: &&str| argument.starts_with(&format!("\"{name}\""));
-            if !ENVIRONMENT.iter().any(|name| is_listed(&name)) {
+            if !ENVIRONMENT.iter().any(is_listed) {
                 complaints.push((
                     i + 1,
                     "reads a variable that is not listed: prefer an option; else add its name to ENVIRONMENT in \
