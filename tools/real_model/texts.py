@@ -37,10 +37,11 @@ TEXTS = [
 
 # About 100 tokens of prose.
 PASSAGE = (
-    "The lighthouse had been dark for thirty years when Ada came to live in it. She carried her books up the 112 "
-    "steps, one box at a time, and in the evening she sat by the window and watched the ships pass far out on the water. "
-    "None of them knew that somebody was there again. On the seventh night a storm came up from the south, and she "
-    "remembered what the old keeper had told her: the lamp still works, if you know how to ask it."
+    "The lighthouse had been dark for thirty years when Ada came to live in it. She carried her books up "
+    "the 112 steps, one box at a time, and in the evening she sat by the window and watched the ships "
+    "pass far out on the water. None of them knew that somebody was there again. On the seventh night a "
+    "storm came up from the south, and she remembered what the old keeper had told her: the lamp still "
+    "works, if you know how to ask it."
 )
 
 # System message or None (the template then writes its own), and the user's.

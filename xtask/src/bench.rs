@@ -29,9 +29,9 @@ pub(crate) struct Args {
     /// The folder of llama.cpp's programs, to compare with its llama-bench
     #[arg(long)]
     llama_cpp: Option<PathBuf>,
-    /// Threads of both [default: all that the process may use]
+    /// Threads of both [default: what Limpid chooses]
     #[arg(long, short)]
-    threads: Option<usize>,
+    threads: Option<u64>,
     /// Prompt tokens
     #[arg(long, default_value_t = 512)]
     prefill: usize,
@@ -53,15 +53,14 @@ struct Figures {
 
 pub(crate) fn run(args: &Args) -> Result {
     let limpid = build_limpid()?;
-    let n_threads = match args.threads {
-        Some(n_threads) => n_threads,
-        None => std::thread::available_parallelism()?.get(),
-    };
+    let mut n_threads = args.threads;
     let mut rows = vec![header(args.llama_cpp.is_some())];
     for model in models(args)? {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..args.rounds {
-            ours.push(limpid_figures(&measure(&mut limpid_bench(&limpid, &model, n_threads, args))?)?);
+            let run = measure(&mut limpid_bench(&limpid, &model, n_threads, args))?;
+            ours.push(limpid_figures(&run)?);
+            n_threads = n_threads.or(run.json["threads"].as_u64());
             if let Some(folder) = &args.llama_cpp {
                 theirs.push(llama_figures(&measure(&mut llama_bench(folder, &model, n_threads, args))?)?);
             }
@@ -70,6 +69,7 @@ pub(crate) fn run(args: &Args) -> Result {
         rows.push(row(name, median(&ours), (!theirs.is_empty()).then(|| median(&theirs))));
     }
     let (prefill, decode, rounds) = (args.prefill, args.decode, args.rounds);
+    let n_threads = n_threads.map_or("unknown".to_string(), |n| n.to_string());
     println!("{}, {n_threads} threads, prefill {prefill}, decode {decode}, median of {rounds}\n", cpu_name());
     print!("{}", table(&rows));
     Ok(())
@@ -99,18 +99,24 @@ fn models(args: &Args) -> Result<Vec<PathBuf>> {
     Ok(models)
 }
 
-fn limpid_bench(limpid: &Path, model: &Path, n_threads: usize, args: &Args) -> Command {
+fn limpid_bench(limpid: &Path, model: &Path, n_threads: Option<u64>, args: &Args) -> Command {
     let mut command = Command::new(limpid);
-    command.args(["bench", "--json", "--threads", &n_threads.to_string()]);
+    command.args(["bench", "--json"]);
+    if let Some(n_threads) = n_threads {
+        command.args(["--threads", &n_threads.to_string()]);
+    }
     command
         .args(["--prefill", &args.prefill.to_string(), "--decode", &args.decode.to_string(), "-m"])
         .arg(model);
     command
 }
 
-fn llama_bench(folder: &Path, model: &Path, n_threads: usize, args: &Args) -> Command {
+fn llama_bench(folder: &Path, model: &Path, n_threads: Option<u64>, args: &Args) -> Command {
     let mut command = Command::new(folder.join("llama-bench"));
-    command.args(["-o", "json", "-r", "1", "-t", &n_threads.to_string()]);
+    command.args(["-o", "json", "-r", "1"]);
+    if let Some(n_threads) = n_threads {
+        command.args(["-t", &n_threads.to_string()]);
+    }
     command.args(["-p", &args.prefill.to_string(), "-n", &args.decode.to_string(), "-m"]).arg(model);
     command
 }

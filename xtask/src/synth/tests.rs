@@ -189,7 +189,7 @@ fn weights_have_zero_mean_and_the_intended_deviation() {
             let deviation = (weights.iter().map(|w| w * w).sum::<f32>() / weights.len() as f32).sqrt() * unit;
             // A matrix has at least 32,768 weights, of which 32 share a scale and a minimum.
             assert!(mean.abs() < 0.06, "{recipe:?} {name} {format:?}: mean {mean}");
-            assert!((0.95..1.1).contains(&deviation), "{recipe:?} {name} {format:?}: deviation {deviation}");
+            assert!((0.9..1.2).contains(&deviation), "{recipe:?} {name} {format:?}: deviation {deviation}");
         }
         let (.., norm) = file.tensors.iter().find(|t| t.0 == "blk.0.attn_norm.weight").unwrap();
         assert!(norm.chunks(4).all(|x| (0.9..1.1).contains(&dequantize(Format::F32, x)[0])));
