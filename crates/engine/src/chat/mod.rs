@@ -1,1 +1,236 @@
-//! Chat templates.
+//! Messages to a prompt, by the chat template that came with the model.
+//!
+//! A template is Jinja2 written for Python and transformers; it is rendered as they would. Text from outside stays
+//! text: a message that contains `<|im_end|>` cannot end its turn (see [`Rendered`]).
+
+mod clock;
+mod environment;
+mod error;
+mod json;
+mod marks;
+
+use std::collections::BTreeMap;
+
+use minijinja::{Environment, ErrorKind, Value};
+use serde_json::Value as Json;
+
+use crate::TokenId;
+use crate::tokenizer::{Tokenizer, TokenizerError};
+
+pub use clock::DateTime;
+pub use error::ChatError;
+
+use environment::{MARK_VARIABLE, MAX_STEPS, Raised};
+use marks::SpecialTexts;
+
+/// The only template of its environment.
+const NAME: &str = "chat";
+
+/// What someone said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// `system`, `user`, `assistant`, or what else the template knows.
+    pub role: String,
+    pub content: String,
+}
+
+/// The tokenizer's special tokens, as templates know them.
+#[derive(Clone, Debug, Default)]
+pub struct TemplateTokens {
+    /// Variables such as `bos_token`, with the token's text.
+    variables: BTreeMap<&'static str, String>,
+    special: SpecialTexts,
+}
+
+impl TemplateTokens {
+    pub fn new(tokenizer: &Tokenizer) -> Self {
+        let special = tokenizer.special();
+        let named = [
+            ("bos_token", special.bos),
+            ("eos_token", special.eos.first().map(|eos| eos.id)),
+            ("unk_token", special.unknown),
+            ("pad_token", special.pad),
+        ];
+        let variables = named
+            .into_iter()
+            .filter_map(|(name, id)| Some((name, tokenizer.piece(id?).into_owned())))
+            .collect();
+        TemplateTokens { variables, special: SpecialTexts::new(tokenizer.special_texts()) }
+    }
+}
+
+/// What a template is given besides the messages.
+#[derive(Clone, Debug)]
+pub struct RenderOptions<'a> {
+    pub tokens: &'a TemplateTokens,
+    /// End the prompt where the assistant begins to speak.
+    pub add_generation_prompt: bool,
+    /// Variables of this template (`enable_thinking`).
+    pub args: BTreeMap<String, Json>,
+    /// For `strftime_now`; without it the function does not exist, and templates that ask for it fall back.
+    pub now: Option<DateTime>,
+}
+
+impl<'a> RenderOptions<'a> {
+    /// The assistant's turn is next, no arguments, no clock.
+    pub fn new(tokens: &'a TemplateTokens) -> Self {
+        RenderOptions { tokens, add_generation_prompt: true, args: BTreeMap::new(), now: None }
+    }
+}
+
+/// A compiled template. Immutable: one serves all threads.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    source: String,
+}
+
+/// A rendered prompt that knows which special tokens the template itself wrote. In what came from outside, a mark
+/// breaks up whatever looks like one.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    marked: String,
+    mark: Option<char>,
+}
+
+impl Rendered {
+    /// The prompt as text. Encoding it would read special tokens in messages: use [`Tokenizer::encode_rendered`].
+    pub fn text(&self) -> String {
+        match self.mark {
+            Some(mark) => self.marked.replace(mark, ""),
+            None => self.marked.clone(),
+        }
+    }
+}
+
+impl Tokenizer {
+    /// The ids of a prompt. Special tokens are read where the template wrote them and nowhere else; BOS comes first
+    /// exactly once if the template writes it or the model wants it.
+    pub fn encode_rendered(&self, rendered: &Rendered) -> Result<Vec<TokenId>, TokenizerError> {
+        self.encode_marked(&rendered.marked, rendered.mark)
+    }
+}
+
+impl ChatTemplate {
+    /// Compiles a template.
+    pub fn new(source: &str) -> Result<Self, ChatError> {
+        let mut environment = environment::new().map_err(|error| syntax_error(&error))?;
+        let source = without_generation_tags(source);
+        environment.add_template_owned(NAME, source.clone()).map_err(|error| syntax_error(&error))?;
+        Ok(ChatTemplate { environment, source })
+    }
+
+    /// Renders the prompt.
+    pub fn render(&self, messages: &[Message], options: &RenderOptions<'_>) -> Result<Rendered, ChatError> {
+        const RESERVED: [&str; 2] = ["messages", "add_generation_prompt"];
+        if let Some(name) = options.args.keys().find(|name| RESERVED.contains(&name.as_str())) {
+            return Err(ChatError::ReservedArgument { name: name.clone() });
+        }
+        let mut outside: Vec<&str> = vec![&self.source];
+        outside.extend(messages.iter().flat_map(|message| [message.role.as_str(), message.content.as_str()]));
+        options.args.values().for_each(|value| strings(value, &mut outside));
+        let mark = marks::choose(outside.into_iter()).ok_or(ChatError::NoMark)?;
+
+        let marked = |text: &str| Value::from(options.tokens.special.mark(text, mark));
+        let turns: Vec<Value> = messages
+            .iter()
+            .map(|message| {
+                Value::from_pairs([("role", marked(&message.role)), ("content", marked(&message.content))])
+            })
+            .collect();
+        // As in transformers, `tools` and `documents` are always there.
+        let mut variables: BTreeMap<String, Value> = BTreeMap::from([
+            ("messages".to_string(), Value::from(turns)),
+            ("add_generation_prompt".to_string(), Value::from(options.add_generation_prompt)),
+            ("tools".to_string(), Value::from(())),
+            ("documents".to_string(), Value::from(())),
+            (MARK_VARIABLE.to_string(), Value::from(mark.to_string())),
+        ]);
+        variables.extend(options.tokens.variables.iter().map(|(name, text)| (name.to_string(), text.into())));
+        variables.extend(options.now.map(|now| ("strftime_now".to_string(), environment::strftime_now(now))));
+        variables.extend(options.args.iter().map(|(name, value)| (name.clone(), from_json(value, &marked))));
+
+        let template = self.environment.get_template(NAME).map_err(|error| render_error(&error))?;
+        let marked = template.render(Value::from_iter(variables)).map_err(|error| render_error(&error))?;
+        Ok(Rendered { marked, mark: Some(mark) })
+    }
+}
+
+/// All strings in a JSON value, but not its keys: those come from the program.
+fn strings<'a>(value: &'a Json, out: &mut Vec<&'a str>) {
+    match value {
+        Json::String(text) => out.push(text),
+        Json::Array(values) => values.iter().for_each(|value| strings(value, out)),
+        Json::Object(map) => map.values().for_each(|value| strings(value, out)),
+        _ => {}
+    }
+}
+
+fn from_json(value: &Json, marked: &impl Fn(&str) -> Value) -> Value {
+    match value {
+        Json::Null => Value::from(()),
+        Json::Bool(bool) => Value::from(*bool),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(int), _) => Value::from(int),
+            (None, Some(int)) => Value::from(int),
+            (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => marked(text),
+        Json::Array(values) => values.iter().map(|value| from_json(value, marked)).collect(),
+        Json::Object(map) => {
+            Value::from_pairs(map.iter().map(|(key, value)| (key.clone(), from_json(value, marked))))
+        }
+    }
+}
+
+/// Turns `{% generation %}` (transformers' own tag, which only marks the assistant's tokens for training) into a
+/// plain scope, so that its white space control and line numbers stay.
+fn without_generation_tags(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(at) = rest.find("{%") {
+        let (before, tag) = rest.split_at(at + 2);
+        out.push_str(before);
+        let name_at = tag.find(|c: char| !(c.is_whitespace() || c == '-' || c == '+')).unwrap_or(tag.len());
+        let (space, name) = tag.split_at(name_at);
+        out.push_str(space);
+        rest = name;
+        for (from, to) in [("generation", "with"), ("endgeneration", "endwith")] {
+            let after = name.strip_prefix(from);
+            if let Some(after) =
+                after.filter(|after| after.trim_start_matches(['-', '+', ' ', '\n']).starts_with("%}"))
+            {
+                out.push_str(to);
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn syntax_error(error: &minijinja::Error) -> ChatError {
+    ChatError::Syntax { line: error.line().unwrap_or(0), message: message(error) }
+}
+
+fn render_error(error: &minijinja::Error) -> ChatError {
+    let line = error.line().unwrap_or(0);
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        if let Some(Raised(message)) = source.downcast_ref() {
+            return ChatError::Refused { line, message: message.clone() };
+        }
+        cause = source.source();
+    }
+    match error.kind() {
+        ErrorKind::OutOfFuel => ChatError::TooManySteps { line, limit: MAX_STEPS },
+        _ => ChatError::Render { line, message: message(error) },
+    }
+}
+
+fn message(error: &minijinja::Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    }
+}

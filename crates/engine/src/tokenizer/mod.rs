@@ -1,1 +1,139 @@
-//! Text to token ids and back.
+//! Text to ids and back, as the model was trained.
+//!
+//! A tokenizer comes from a Hugging Face folder (tokenizer.json) or from GGUF metadata; both give the same
+//! [`Tokenizer`]. Encoding is the crate `tokenizers`, and our own SentencePiece for GGUF files; decoding is a table.
+
+mod bpe;
+mod byte_level;
+mod detokenizer;
+mod encoder;
+mod error;
+mod gguf;
+mod hf;
+mod pretokenizers;
+mod special;
+mod spelling;
+mod spm;
+mod vocab;
+
+use std::borrow::Cow;
+
+use crate::TokenId;
+
+pub use detokenizer::Detokenizer;
+pub use encoder::Specials;
+pub use error::TokenizerError;
+pub use gguf::GgufTokenizer;
+pub use hf::HfTokenizer;
+pub use special::{EosToken, SpecialTokens};
+pub use vocab::TokenKind;
+
+use encoder::Encoder;
+use vocab::Vocab;
+
+/// Text to ids and back. Immutable once built: one serves all threads.
+pub struct Tokenizer {
+    encoder: Encoder,
+    vocab: Vocab,
+    special: SpecialTokens,
+    warnings: Vec<String>,
+}
+
+impl Tokenizer {
+    fn assemble(
+        encoder: Encoder,
+        vocab: Vocab,
+        mut special: SpecialTokens,
+        mut warnings: Vec<String>,
+    ) -> Tokenizer {
+        if special.add_bos && special.bos.is_none() {
+            warnings
+                .push("the tokenizer asks for BOS before a text but names none: none is added".to_string());
+            special.add_bos = false;
+        }
+        if special.eos.is_empty() {
+            warnings
+                .push("no EOS token is named: a text ends at its length limit or a stop string".to_string());
+        }
+        Tokenizer { encoder, vocab, special, warnings }
+    }
+
+    /// The ids of `text`. With `bos`, BOS stands before them exactly once, also if `text` begins with it; without
+    /// one in the vocabulary that is an error.
+    pub fn encode(&self, text: &str, specials: Specials, bos: bool) -> Result<Vec<TokenId>, TokenizerError> {
+        let mut ids = Vec::with_capacity(text.len() / 3 + 2);
+        if bos {
+            let missing =
+                TokenizerError::Missing { field: "bos_token", why: "BOS was asked for before the text" };
+            ids.push(self.special.bos.ok_or(missing)?);
+        }
+        self.encoder.encode(text, specials, None, &mut ids)?;
+        if bos {
+            self.keep_one_bos(&mut ids);
+        }
+        Ok(ids)
+    }
+
+    /// The ids of a text whose special tokens are read, except those with `mark` inside; all marks are dropped.
+    pub(crate) fn encode_marked(
+        &self,
+        text: &str,
+        mark: Option<char>,
+    ) -> Result<Vec<TokenId>, TokenizerError> {
+        let mut ids = Vec::with_capacity(text.len() / 3 + 2);
+        ids.extend(self.special.bos.filter(|_| self.special.add_bos));
+        self.encoder.encode(text, Specials::Parse, mark, &mut ids)?;
+        self.keep_one_bos(&mut ids);
+        Ok(ids)
+    }
+
+    /// Of several BOS at the beginning, keeps one.
+    fn keep_one_bos(&self, ids: &mut Vec<TokenId>) {
+        let n_bos = ids.iter().take_while(|id| Some(**id) == self.special.bos).count();
+        ids.drain(..n_bos.saturating_sub(1));
+    }
+
+    /// The text of `ids`; bytes that are no UTF-8 become U+FFFD. A space that SentencePiece put before the text is
+    /// dropped.
+    pub fn decode(&self, ids: &[TokenId], skip_special: bool) -> String {
+        detokenizer::decode(&self.vocab, ids, !skip_special)
+    }
+
+    /// One token for people to look at: its bytes as text, U+FFFD for what is no UTF-8 by itself.
+    pub fn piece(&self, id: TokenId) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.vocab.bytes(id))
+    }
+
+    /// The bytes that a token stands for (a special token: its text). Empty for an id beyond the vocabulary.
+    pub fn piece_bytes(&self, id: TokenId) -> &[u8] {
+        self.vocab.bytes(id)
+    }
+
+    /// Number of ids, holes included. The model's embedding may have more rows.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab.len()
+    }
+
+    pub fn special(&self) -> &SpecialTokens {
+        &self.special
+    }
+
+    pub fn kind(&self, id: TokenId) -> TokenKind {
+        self.vocab.kind(id)
+    }
+
+    /// Whether `id` gives no text unless asked for.
+    pub fn is_special(&self, id: TokenId) -> bool {
+        self.vocab.kind(id) == TokenKind::Special
+    }
+
+    /// The texts that are read as special tokens, by id.
+    pub fn special_texts(&self) -> impl Iterator<Item = &str> + '_ {
+        self.vocab.of_kind(TokenKind::Special).filter_map(|id| std::str::from_utf8(self.vocab.bytes(id)).ok())
+    }
+
+    /// What is odd about the tokenizer, for people: conflicts between files, ids that do not exist.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}

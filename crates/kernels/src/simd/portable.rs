@@ -22,8 +22,8 @@ impl Simd for Portable {
     type Scale = [i32; LANES];
     type Pair = [[i32; LANES]; 2];
 
-    const INT_TILE: usize = 4;
-    const F32_TILE: usize = 4;
+    const INT_TILE: usize = 1;
+    const F32_TILE: usize = 1;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {

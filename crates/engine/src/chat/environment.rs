@@ -1,0 +1,96 @@
+//! Jinja as transformers sets it up for chat templates (`_compile_jinja_template`): the same white space rules,
+//! functions and filters, and limits in place of its sandbox.
+
+use std::fmt;
+
+use minijinja::value::from_args;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
+use minijinja_contrib::pycompat;
+
+use super::clock::DateTime;
+use super::json;
+
+/// Steps that one rendering may take. A step is one operation or 64 bytes of text, so this also bounds memory, to
+/// about 256 MB; a conversation of a thousand messages takes some hundred thousand.
+pub(super) const MAX_STEPS: u64 = 4_000_000;
+
+/// Holds the mark, for `tojson`. Templates cannot name it.
+pub(super) const MARK_VARIABLE: &str = " mark";
+
+/// Nesting of the template's loops, macros and values.
+const MAX_RECURSION: usize = 200;
+
+pub(super) fn new() -> Result<Environment<'static>, Error> {
+    let mut environment = Environment::new();
+    let syntax = minijinja::syntax::SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
+    environment.set_syntax(syntax);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_unknown_method_callback(python_method);
+    environment.set_recursion_limit(MAX_RECURSION);
+    environment.set_fuel(Some(MAX_STEPS));
+    environment.add_filter("tojson", json::tojson);
+    environment.add_function("raise_exception", raise_exception);
+    Ok(environment)
+}
+
+/// The function `strftime_now`.
+pub(super) fn strftime_now(now: DateTime) -> Value {
+    Value::from_function(move |format: &str| {
+        now.strftime(format).map_err(|directive| {
+            let message = format!("strftime_now: {directive} is not supported");
+            Error::new(ErrorKind::InvalidOperation, message)
+        })
+    })
+}
+
+/// The message of `raise_exception`, found again in the error that comes out.
+#[derive(Debug)]
+pub(super) struct Raised(pub(super) String);
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Raised {}
+
+fn raise_exception(message: String) -> Result<Value, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Raised(message)))
+}
+
+/// Python's methods of strings, lists and dicts: pycompat's, and those that it lacks and templates use.
+fn python_method(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    let Some(text) = value.as_str() else {
+        return pycompat::unknown_method_callback(state, value, method, args);
+    };
+    match method {
+        "removeprefix" => {
+            let (prefix,): (&str,) = from_args(args)?;
+            Ok(Value::from(text.strip_prefix(prefix).unwrap_or(text)))
+        }
+        "removesuffix" => {
+            let (suffix,): (&str,) = from_args(args)?;
+            Ok(Value::from(text.strip_suffix(suffix).unwrap_or(text)))
+        }
+        "partition" => {
+            let (separator,): (&str,) = from_args(args)?;
+            let parts = text.split_once(separator).map_or([text, "", ""], |(a, b)| [a, separator, b]);
+            Ok(parts.into_iter().map(Value::from).collect())
+        }
+        "rpartition" => {
+            let (separator,): (&str,) = from_args(args)?;
+            let parts = text.rsplit_once(separator).map_or(["", "", text], |(a, b)| [a, separator, b]);
+            Ok(parts.into_iter().map(Value::from).collect())
+        }
+        "rsplit" => {
+            let (separator, max_splits): (&str, Option<usize>) = from_args(args)?;
+            let n_parts = max_splits.map_or(usize::MAX, |n| n.saturating_add(1));
+            let mut parts: Vec<Value> = text.rsplitn(n_parts, separator).map(Value::from).collect();
+            parts.reverse();
+            Ok(Value::from(parts))
+        }
+        _ => pycompat::unknown_method_callback(state, value, method, args),
+    }
+}

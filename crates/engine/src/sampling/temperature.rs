@@ -1,0 +1,18 @@
+//! `temperature` T: l <- l / T. T = 0 is no stage: the sampler then takes the largest logit.
+
+use super::candidates::Candidates;
+use super::chain::LogitsProcessor;
+use super::history::History;
+
+#[derive(Debug)]
+pub(super) struct Temperature(pub(super) f32);
+
+impl LogitsProcessor for Temperature {
+    fn name(&self) -> &'static str {
+        "temperature"
+    }
+
+    fn apply(&self, candidates: &mut Candidates, _: &History) {
+        candidates.edit_all(|l| l / self.0);
+    }
+}

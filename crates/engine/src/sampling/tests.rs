@@ -1,0 +1,1 @@
+//! Formulas with worked numbers, properties, and the draw.

@@ -1,0 +1,360 @@
+//! A tokenizer from a Hugging Face folder: tokenizer.json, and the files that name its special tokens.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokenizers::models::bpe::{BpeBuilder, Merges, Vocab as BpeVocab};
+use tokenizers::{
+    AddedToken, AddedVocabulary, Encoding, Model as _, ModelWrapper, NormalizerWrapper, PostProcessor as _,
+    PostProcessorWrapper, PreTokenizerWrapper, Token,
+};
+
+use super::encoder::{Algorithm, Encoder, added_vocabulary};
+use super::error::TokenizerError;
+use super::special::SpecialTokens;
+use super::spelling::Spelling;
+use super::vocab::{TokenKind, Vocab};
+use super::{Tokenizer, bpe};
+use crate::TokenId;
+
+const FILE: &str = "tokenizer.json";
+const ADDED: &str = "tokenizer.json: added_tokens";
+const MODEL: &str = "tokenizer.json: model";
+
+/// The files of the folder, parsed, absent ones as `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HfTokenizer<'a> {
+    pub tokenizer_json: Option<&'a [u8]>,
+    pub tokenizer_config: Option<&'a Value>,
+    pub generation_config: Option<&'a Value>,
+    pub config: Option<&'a Value>,
+}
+
+/// tokenizer.json. `truncation` and `padding` are for batches of training texts: nothing is cut here.
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Vec<FileToken>,
+    normalizer: Option<Value>,
+    pre_tokenizer: Option<Value>,
+    post_processor: Option<Value>,
+    decoder: Option<Value>,
+    model: Value,
+}
+
+#[derive(Deserialize)]
+struct FileToken {
+    id: u32,
+    #[serde(flatten)]
+    token: AddedToken,
+}
+
+#[derive(Deserialize)]
+struct FileBpe {
+    vocab: std::collections::HashMap<String, u32>,
+    merges: Vec<FileMerge>,
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    fuse_unk: Option<bool>,
+    #[serde(default)]
+    byte_fallback: Option<bool>,
+    #[serde(default)]
+    ignore_merges: Option<bool>,
+}
+
+/// `["a", "b"]`, or `"a b"` in older files.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FileMerge {
+    Pair(String, String),
+    Line(String),
+}
+
+impl HfTokenizer<'_> {
+    pub fn build(&self) -> Result<Tokenizer, TokenizerError> {
+        let bytes = self.tokenizer_json.ok_or(TokenizerError::Missing {
+            field: FILE,
+            why: "it holds the vocabulary; transformers' save_pretrained writes it",
+        })?;
+        let file: File = serde_json::from_slice(bytes).map_err(|error| {
+            TokenizerError::invalid(FILE, error.to_string(), "a tokenizer in the format 1.0")
+        })?;
+        let normalizer: Option<NormalizerWrapper> = step(file.normalizer, "tokenizer.json: normalizer")?;
+        let pre_tokenizer: Option<PreTokenizerWrapper> =
+            step(file.pre_tokenizer, "tokenizer.json: pre_tokenizer")?;
+        let post_processor: Option<PostProcessorWrapper> =
+            step(file.post_processor, "tokenizer.json: post_processor")?;
+        let spelling = Spelling::read(file.decoder.as_ref())?;
+        let model = read_model(file.model)?;
+        let mut warnings = Vec::new();
+
+        let expected: Vec<(String, u32)> =
+            file.added_tokens.iter().map(|added| (added.token.content.clone(), added.id)).collect();
+        let tokens = file.added_tokens.into_iter().map(|added| added.token).collect();
+        let added = added_vocabulary(tokens, &model, normalizer.as_ref(), ADDED)?;
+        for (content, id) in expected {
+            if added.token_to_id(&content, &model) != Some(id) {
+                warnings.push(format!(
+                    "{ADDED}: `{content}` is listed with id {id}, but the vocabulary gives another"
+                ));
+            }
+        }
+        let vocab = read_vocab(&model, &added, &spelling)?;
+        let names = Names { model: &model, added: &added };
+        let special = self.special(&names, post_processor.as_ref(), vocab.len(), &mut warnings)?;
+        let algorithm = Algorithm::Steps { normalizer, pre_tokenizer, model: Box::new(model) };
+        Ok(Tokenizer::assemble(Encoder::new(algorithm, added), vocab, special, warnings))
+    }
+
+    fn special(
+        &self,
+        names: &Names,
+        post_processor: Option<&PostProcessorWrapper>,
+        vocab_size: usize,
+        warnings: &mut Vec<String>,
+    ) -> Result<SpecialTokens, TokenizerError> {
+        let frame = Frame::of(post_processor)?;
+        let flag =
+            |key: &str| self.tokenizer_config.and_then(|config| config.get(key)).and_then(Value::as_bool);
+        let named = |key: &str| self.named_token(names, key);
+        let bos = named("bos_token").or(frame.before).or_else(|| {
+            let ids = token_ids(self.generation_config, "bos_token_id");
+            ids.or(token_ids(self.config, "bos_token_id"))?.first().copied()
+        });
+        let mut special = SpecialTokens {
+            bos: bos.filter(|id| (id.0 as usize) < vocab_size),
+            unknown: named("unk_token"),
+            pad: named("pad_token"),
+            ..SpecialTokens::default()
+        };
+        special.add_bos =
+            frame.decides("add_bos_token", frame.before.is_some(), flag("add_bos_token"), warnings);
+        special.add_eos =
+            frame.decides("add_eos_token", frame.after.is_some(), flag("add_eos_token"), warnings);
+        self.find_eos(named("eos_token"), vocab_size, &mut special, warnings);
+        Ok(special)
+    }
+
+    /// The id of a token that tokenizer_config.json names by its text, or by an object with the text as `content`.
+    fn named_token(&self, names: &Names, key: &str) -> Option<TokenId> {
+        let value = self.tokenizer_config?.get(key)?;
+        names.id(value.as_str().or_else(|| value.get("content")?.as_str())?)
+    }
+
+    fn find_eos(
+        &self,
+        named: Option<TokenId>,
+        vocab_size: usize,
+        special: &mut SpecialTokens,
+        warnings: &mut Vec<String>,
+    ) {
+        let sources = [
+            ("generation_config.json eos_token_id", token_ids(self.generation_config, "eos_token_id")),
+            ("tokenizer_config.json eos_token", named.map(|id| vec![id])),
+            ("config.json eos_token_id", token_ids(self.config, "eos_token_id")),
+        ];
+        for (source, ids) in &sources {
+            for id in ids.iter().flatten() {
+                if (id.0 as usize) < vocab_size {
+                    special.add_eos_token(*id, source);
+                } else {
+                    warnings.push(format!(
+                        "{source} is {}, but there are {vocab_size} tokens: it is not used",
+                        id.0
+                    ));
+                }
+            }
+        }
+        let said: Vec<_> = sources.iter().filter_map(|(source, ids)| Some((source, ids.as_ref()?))).collect();
+        for pair in said.windows(2) {
+            let ((first, ids), (second, others)) = (pair[0], pair[1]);
+            if !others.iter().all(|id| ids.contains(id)) {
+                warnings.push(format!(
+                    "{first} is {} and {second} is {}: each of them ends a text",
+                    list(ids),
+                    list(others)
+                ));
+            }
+        }
+    }
+}
+
+/// One step of tokenizer.json in the crate's form.
+fn step<T: DeserializeOwned>(value: Option<Value>, field: &'static str) -> Result<Option<T>, TokenizerError> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
+    let name = value.get("type").and_then(Value::as_str).unwrap_or("(no type)").to_string();
+    serde_json::from_value(value).map(Some).map_err(|error| {
+        TokenizerError::invalid(field, format!("{name} ({error})"), "a step that `tokenizers` 0.23 has")
+    })
+}
+
+/// An id, or a list of ids (`eos_token_id` of a generation_config.json is either).
+fn token_ids(config: Option<&Value>, key: &str) -> Option<Vec<TokenId>> {
+    let value = config?.get(key)?;
+    let ids: Vec<TokenId> = match value {
+        Value::Array(values) => values.iter().filter_map(token_id).collect(),
+        one => token_id(one).into_iter().collect(),
+    };
+    (!ids.is_empty()).then_some(ids)
+}
+
+fn token_id(value: &Value) -> Option<TokenId> {
+    value.as_u64().and_then(|id| u32::try_from(id).ok()).map(TokenId)
+}
+
+fn list(ids: &[TokenId]) -> String {
+    ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn read_model(model: Value) -> Result<ModelWrapper, TokenizerError> {
+    let kind = model.get("type").and_then(Value::as_str);
+    // Files from before `type` was written are BPE if they list merges.
+    match kind.or(model.get("merges").map(|_| "BPE")) {
+        Some("BPE") => {}
+        Some("Unigram") => {
+            return serde_json::from_value(model)
+                .map_err(|error| TokenizerError::invalid(MODEL, error.to_string(), "a Unigram model"));
+        }
+        other => {
+            let found = other.unwrap_or("(no type)").to_string();
+            return Err(TokenizerError::Unknown { field: MODEL, found, known: "BPE, Unigram".to_string() });
+        }
+    }
+    let file: FileBpe = serde_json::from_value(model)
+        .map_err(|error| TokenizerError::invalid(MODEL, error.to_string(), "a BPE model"))?;
+    let decorations = [&file.continuing_subword_prefix, &file.end_of_word_suffix];
+    if let Some(found) = decorations.into_iter().flatten().find(|decoration| !decoration.is_empty()) {
+        let expected = "no continuing_subword_prefix and no end_of_word_suffix: they are not supported";
+        return Err(TokenizerError::invalid(MODEL, format!("`{found}`"), expected));
+    }
+    let merges = file.merges.into_iter().map(FileMerge::pair).collect::<Result<Merges, _>>()?;
+    let mut builder = BpeBuilder::new()
+        .fuse_unk(file.fuse_unk.unwrap_or(false))
+        .byte_fallback(file.byte_fallback.unwrap_or(false))
+        .ignore_merges(file.ignore_merges.unwrap_or(false));
+    if let Some(unk) = file.unk_token {
+        builder = builder.unk_token(unk);
+    }
+    let vocab: BpeVocab = file.vocab.into_iter().collect();
+    Ok(ModelWrapper::BPE(bpe::build(builder, vocab, merges, MODEL)?))
+}
+
+impl FileMerge {
+    fn pair(self) -> Result<(String, String), TokenizerError> {
+        match self {
+            FileMerge::Pair(left, right) => Ok((left, right)),
+            FileMerge::Line(line) => match line.split_once(' ') {
+                Some((left, right)) if !right.contains(' ') => Ok((left.to_string(), right.to_string())),
+                _ => Err(TokenizerError::invalid(
+                    MODEL,
+                    format!("the merge `{line}`"),
+                    "two tokens and one space",
+                )),
+            },
+        }
+    }
+}
+
+/// Ids by text.
+struct Names<'a> {
+    model: &'a ModelWrapper,
+    added: &'a AddedVocabulary,
+}
+
+impl Names<'_> {
+    fn id(&self, text: &str) -> Option<TokenId> {
+        self.added.token_to_id(text, self.model).map(TokenId)
+    }
+}
+
+/// What the post-processor puts around a text.
+struct Frame {
+    before: Option<TokenId>,
+    after: Option<TokenId>,
+    /// It is a template, so it has a say.
+    is_template: bool,
+}
+
+impl Frame {
+    /// Runs it on a text of one token that no vocabulary has.
+    fn of(post_processor: Option<&PostProcessorWrapper>) -> Result<Frame, TokenizerError> {
+        const TEXT: u32 = u32::MAX;
+        const FIELD: &str = "tokenizer.json: post_processor";
+        let Some(post_processor) = post_processor else {
+            return Ok(Frame { before: None, after: None, is_template: false });
+        };
+        let text = Encoding::from_tokens(vec![Token::new(TEXT, "a".to_string(), (0, 1))], 0);
+        let framed = post_processor
+            .process(text, None, true)
+            .map_err(|error| TokenizerError::invalid(FIELD, error.to_string(), "a template for one text"))?;
+        let ids = framed.get_ids();
+        let (before, after) = match ids.iter().position(|id| *id == TEXT) {
+            Some(at) => (&ids[..at], &ids[at + 1..]),
+            None => return Err(TokenizerError::invalid(FIELD, "a template without the text", "`$A` in it")),
+        };
+        if before.len() > 1 || after.len() > 1 {
+            let found = format!("{} tokens before the text and {} after it", before.len(), after.len());
+            return Err(TokenizerError::invalid(FIELD, found, "at most BOS and EOS"));
+        }
+        let is_template = !matches!(post_processor, PostProcessorWrapper::ByteLevel(_));
+        let id = |ids: &[u32]| ids.first().copied().map(TokenId);
+        Ok(Frame { before: id(before), after: id(after), is_template })
+    }
+
+    /// The template decides, as in llama.cpp's converter; without one, tokenizer_config.json.
+    fn decides(&self, key: &str, framed: bool, flag: Option<bool>, warnings: &mut Vec<String>) -> bool {
+        if !self.is_template {
+            return flag.unwrap_or(false);
+        }
+        if flag.is_some_and(|flag| flag != framed) {
+            warnings.push(format!(
+                "tokenizer_config.json says {key} = {}, the post_processor of tokenizer.json the opposite: it decides",
+                !framed
+            ));
+        }
+        framed
+    }
+}
+
+/// Bytes and kinds of all tokens, by id.
+fn read_vocab(
+    model: &ModelWrapper,
+    added: &AddedVocabulary,
+    spelling: &Spelling,
+) -> Result<Vocab, TokenizerError> {
+    let words = model.get_vocab();
+    let added = added.get_added_tokens_decoder();
+    let n_tokens = words.len() + added.len();
+    let n_ids = words.values().chain(added.keys()).max().map_or(0, |id| *id as usize + 1);
+    if n_ids > 2 * n_tokens + 1024 {
+        let expected = "ids without large holes";
+        return Err(TokenizerError::invalid(
+            FILE,
+            format!("{n_tokens} tokens with ids up to {}", n_ids - 1),
+            expected,
+        ));
+    }
+    let mut by_id: Vec<Option<&str>> = vec![None; n_ids];
+    for (word, id) in &words {
+        by_id[*id as usize] = Some(word);
+    }
+    let mut vocab = Vocab::with_capacity(n_ids, spelling.strips_first_space());
+    let mut bytes = Vec::new();
+    for (i, word) in by_id.iter().enumerate() {
+        bytes.clear();
+        match (added.get(&(i as u32)), word) {
+            (Some(token), _) => {
+                let kind = if token.special { TokenKind::Special } else { TokenKind::UserDefined };
+                vocab.push(token.content.as_bytes(), kind);
+            }
+            (None, Some(word)) => {
+                spelling.decode(word, &mut bytes);
+                vocab.push(&bytes, TokenKind::Normal);
+            }
+            (None, None) => vocab.push(&[], TokenKind::Unused),
+        }
+    }
+    Ok(vocab)
+}

@@ -1,1 +1,0 @@
-//! The GGUF container (v2, v3, split files).

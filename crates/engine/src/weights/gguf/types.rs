@@ -1,0 +1,73 @@
+//! ggml's tensor types by number.
+
+use limpid_kernels::quant::Format;
+
+/// The format of a ggml type, if it is supported.
+pub(super) fn format(ggml_type: u32) -> Option<Format> {
+    Some(match ggml_type {
+        0 => Format::F32,
+        1 => Format::F16,
+        2 => Format::Q4_0,
+        3 => Format::Q4_1,
+        8 => Format::Q8_0,
+        12 => Format::Q4_K,
+        14 => Format::Q6_K,
+        30 => Format::BF16,
+        _ => return None,
+    })
+}
+
+/// What ggml calls a type (`enum ggml_type`), for messages.
+pub(super) fn name(ggml_type: u32) -> &'static str {
+    match ggml_type {
+        0 => "F32",
+        1 => "F16",
+        2 => "Q4_0",
+        3 => "Q4_1",
+        4 => "Q4_2",
+        5 => "Q4_3",
+        6 => "Q5_0",
+        7 => "Q5_1",
+        8 => "Q8_0",
+        9 => "Q8_1",
+        10 => "Q2_K",
+        11 => "Q3_K",
+        12 => "Q4_K",
+        13 => "Q5_K",
+        14 => "Q6_K",
+        15 => "Q8_K",
+        16 => "IQ2_XXS",
+        17 => "IQ2_XS",
+        18 => "IQ3_XXS",
+        19 => "IQ1_S",
+        20 => "IQ4_NL",
+        21 => "IQ3_S",
+        22 => "IQ2_S",
+        23 => "IQ4_XS",
+        24 => "I8",
+        25 => "I16",
+        26 => "I32",
+        27 => "I64",
+        28 => "F64",
+        29 => "IQ1_M",
+        30 => "BF16",
+        31 => "Q4_0_4_4",
+        32 => "Q4_0_4_8",
+        33 => "Q4_0_8_8",
+        34 => "TQ1_0",
+        35 => "TQ2_0",
+        36 => "IQ4_NL_4_4",
+        37 => "IQ4_NL_4_8",
+        38 => "IQ4_NL_8_8",
+        39 => "MXFP4",
+        40 => "NVFP4",
+        41 => "Q1_0",
+        42 => "Q2_0",
+        _ => "an unknown type",
+    }
+}
+
+/// The supported formats, for messages.
+pub(super) fn supported() -> String {
+    Format::ALL.map(|f| f.to_string()).join(", ")
+}
