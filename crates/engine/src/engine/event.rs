@@ -99,23 +99,17 @@ impl Events {
         self.entries.push((request, Entry::Started));
     }
 
-    /// A token whose text `write` appends to the buffer that it is given. Returns what `write` does, and whether there
-    /// was text.
-    pub(super) fn token<R>(
-        &mut self,
-        request: RequestId,
-        id: TokenId,
-        write: impl FnOnce(&mut String) -> R,
-    ) -> (R, bool) {
-        let (result, text) = self.append(write);
+    /// A token, whose text `write` appends to the buffer that it is given. Whether there was any.
+    pub(super) fn token(&mut self, request: RequestId, id: TokenId, write: impl FnOnce(&mut String)) -> bool {
+        let text = self.append(write);
         let has_text = !text.is_empty();
         self.entries.push((request, Entry::Token { id, text }));
-        (result, has_text)
+        has_text
     }
 
     /// Text without a token; no event if `write` appends none.
     pub(super) fn text(&mut self, request: RequestId, write: impl FnOnce(&mut String)) {
-        let ((), text) = self.append(write);
+        let text = self.append(write);
         if !text.is_empty() {
             self.entries.push((request, Entry::Text { text }));
         }
@@ -125,9 +119,9 @@ impl Events {
         self.entries.push((request, Entry::Finished(Box::new(finished))));
     }
 
-    fn append<R>(&mut self, write: impl FnOnce(&mut String) -> R) -> (R, Range<usize>) {
+    fn append(&mut self, write: impl FnOnce(&mut String)) -> Range<usize> {
         let start = self.text.len();
-        let result = write(&mut self.text);
-        (result, start..self.text.len())
+        write(&mut self.text);
+        start..self.text.len()
     }
 }

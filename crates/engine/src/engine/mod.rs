@@ -16,7 +16,7 @@ pub use request::{LengthLimit, Request, RequestId, SubmitError};
 
 use crate::TokenId;
 use crate::kv::{KvCache, KvStats};
-use crate::model::{Batch, Forward};
+use crate::model::{Batch, Forward, ForwardError};
 use crate::sampling::{Candidates, FinishReason, ParamError, Sampler, StopMatcher};
 use crate::scheduler::{Budget, FreePages};
 use crate::stats::RequestRecorder;
@@ -83,8 +83,6 @@ pub struct Engine {
     next_id: u64,
     // Used again by every step:
     batch: Batch,
-    /// Rows of each running sequence in the batch.
-    n_rows: Vec<usize>,
     candidates: Candidates,
 }
 
@@ -101,7 +99,6 @@ impl Engine {
             eos: tokenizer.special().eos_ids().collect(),
             candidates: Candidates::new(model.vocab_size()),
             batch: Batch::with_capacity(budget.max_rows()),
-            n_rows: Vec::with_capacity(config.max_sequences),
             running: Vec::with_capacity(config.max_sequences),
             free_pages: FreePages::new(vec![config.n_pages; kv.layout().groups.len()]),
             waiting: VecDeque::new(),
@@ -250,11 +247,10 @@ impl Engine {
     }
 
     fn build_batch(&mut self) {
-        let n_pending = self.running.iter().flat_map(|running| &running.sequences).map(|s| s.n_pending());
-        self.budget.share(n_pending, &mut self.n_rows);
         self.batch.rows.clear();
-        let sequences = self.running.iter().flat_map(|running| &running.sequences);
-        for (sequence, &n_rows) in sequences.zip(&self.n_rows) {
+        let mut step = self.budget.begin_step();
+        for sequence in self.running.iter_mut().flat_map(|running| &mut running.sequences) {
+            let n_rows = step.take(sequence.n_pending());
             self.kv.extend(sequence.seq, n_rows).expect("the pages of its worst case were reserved");
             sequence.add_rows(n_rows, &mut self.batch);
         }
@@ -262,35 +258,31 @@ impl Engine {
 
     /// Runs the model over the batch and chooses a token for every sequence whose last token was in it.
     fn compute(&mut self, events: &mut Events) {
-        let result = self.model.forward(&self.batch, &mut self.kv, &mut NoTrace);
+        let logits = match self.model.forward(&self.batch, &mut self.kv, &mut NoTrace) {
+            Ok(logits) => logits,
+            Err(error) => return fail_batch(&mut self.running, &error),
+        };
         let computed_at = self.clock.now();
-        let mut n_rows = self.n_rows.iter();
-        let mut next_logits = 0;
+        let mut logits = (0..logits.n_rows()).map(|i| logits.row(i));
         for running in &mut self.running {
             for i in 0..running.sequences.len() {
-                let &n_rows = n_rows.next().expect("one number a sequence");
-                let logits = match &result {
-                    Ok(logits) => logits,
-                    Err(error) if n_rows > 0 => {
-                        running.error = Some(error.clone().into());
-                        continue;
-                    }
-                    Err(_) => continue,
-                };
-                running.computed_tokens += n_rows;
-                if !running.sequences[i].advance(n_rows) {
+                let sequence = &mut running.sequences[i];
+                running.computed_tokens += sequence.n_in_batch();
+                if !sequence.advance() {
                     continue;
                 }
-                let logits = logits.row(next_logits);
-                next_logits += 1;
-                running.recorder.prefilled(computed_at, running.sequences[i].n_prompt());
-                match running.sequences[i].choose(logits, &mut self.candidates) {
-                    Ok(id) => running.push(i, id, &self.tokenizer, &*self.clock, events),
-                    Err(error) => running.error = Some(error.into()),
-                }
+                running.recorder.prefilled(computed_at, sequence.n_prompt());
                 if !self.config.kv_cache {
-                    self.kv.truncate(running.sequences[i].seq, 0);
-                    running.sequences[i].forget_computed();
+                    self.kv.truncate(sequence.seq, 0);
+                    sequence.forget_computed();
+                }
+                let logits = logits.next().expect("a row for every one that wanted logits");
+                match sequence.choose(logits, &mut self.candidates) {
+                    Ok(id) => {
+                        let has_text = running.push(i, id, &self.tokenizer, events);
+                        running.recorder.token(self.clock.now(), has_text);
+                    }
+                    Err(error) => running.error = Some(error.into()),
                 }
             }
         }
@@ -319,6 +311,15 @@ impl Engine {
         self.free_pages.give_back(&running.n_pages);
         let (usage, timings) = (running.usage(), running.recorder.timings());
         events.finished(running.id, Finished { reason, error: running.error, usage, timings });
+    }
+}
+
+/// The batch could not be computed: the requests that have rows in it end, and nobody else.
+fn fail_batch(running: &mut [Running], error: &ForwardError) {
+    for running in running {
+        if running.sequences.iter().any(|sequence| sequence.n_in_batch() > 0) {
+            running.error = Some(error.clone().into());
+        }
     }
 }
 

@@ -70,6 +70,12 @@ impl Running {
         }
     }
 
+    /// Appends a token to a sequence and says so. Whether it released text.
+    pub(super) fn push(&mut self, i: usize, id: TokenId, tokenizer: &Tokenizer, events: &mut Events) -> bool {
+        let sequence = &mut self.sequences[i];
+        events.token(self.id, id, |out| sequence.push(id, tokenizer, out))
+    }
+
     /// Says what was held back, for a request that is cut off.
     pub(super) fn release_text(&mut self, events: &mut Events) {
         for sequence in &mut self.sequences {

@@ -22,6 +22,8 @@ pub(super) struct Sequence {
     n_prompt: usize,
     /// Tokens whose keys and values are in the cache.
     n_computed: usize,
+    /// Tokens that are in the batch at hand.
+    n_in_batch: usize,
     sampler: Sampler,
     history: History,
     stops: StopMatcher,
@@ -48,8 +50,20 @@ impl Sequence {
         let detokenizer = Detokenizer::after(tokenizer, &prompt);
         let (n_prompt, mut tokens) = (prompt.len(), prompt);
         tokens.reserve_exact(limit.max_tokens);
-        let (piece, reason) = (String::new(), None);
-        Self { seq, tokens, n_prompt, n_computed: 0, sampler, history, stops, limit, detokenizer, piece, reason }
+        Self {
+            seq,
+            tokens,
+            n_prompt,
+            n_computed: 0,
+            n_in_batch: 0,
+            sampler,
+            history,
+            stops,
+            limit,
+            detokenizer,
+            piece: String::new(),
+            reason: None,
+        }
     }
 
     /// Tokens that the model has not computed yet: 1 while decoding, more during prefill.
@@ -65,19 +79,23 @@ impl Sequence {
         self.tokens.len() - self.n_prompt
     }
 
+    pub(super) fn n_in_batch(&self) -> usize {
+        self.n_in_batch
+    }
+
     /// Adds the next `n_rows` pending tokens to the batch; the last of all wants logits.
-    pub(super) fn add_rows(&self, n_rows: usize, batch: &mut Batch) {
-        let end = self.n_computed + n_rows;
-        for position in self.n_computed..end {
+    pub(super) fn add_rows(&mut self, n_rows: usize, batch: &mut Batch) {
+        self.n_in_batch = n_rows;
+        for position in self.n_computed..self.n_computed + n_rows {
             let want = if position + 1 == self.tokens.len() { Want::Logits } else { Want::Nothing };
             let (token, seq) = (self.tokens[position], self.seq);
             batch.rows.push(BatchRow { token, position: position as u32, seq, want });
         }
     }
 
-    /// The model has computed `n_rows` more. Whether that were all, so that there are logits.
-    pub(super) fn advance(&mut self, n_rows: usize) -> bool {
-        self.n_computed += n_rows;
+    /// The model has computed the batch. Whether nothing is pending any more, so that there are logits.
+    pub(super) fn advance(&mut self) -> bool {
+        self.n_computed += self.n_in_batch;
         self.n_computed == self.tokens.len()
     }
 

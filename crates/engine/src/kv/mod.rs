@@ -222,9 +222,14 @@ impl KvCache {
         self.layout.groups.iter().zip(&self.groups).map(max_len).min().unwrap_or(usize::MAX)
     }
 
-    /// Pages of one group.
-    pub fn n_pages(&self, group: usize) -> usize {
-        self.groups[group].pages.pool().n_pages()
+    /// Pages that the sequence holds in a group, shared ones included.
+    pub fn n_held_pages(&self, seq: SeqId, group: usize) -> usize {
+        self.page_table(seq, group).iter().filter(|&&page| page != NO_PAGE).count()
+    }
+
+    /// Sequences that were created or forked and not released.
+    pub fn n_sequences(&self) -> usize {
+        self.lens.iter().flatten().count()
     }
 
     pub fn stats(&self) -> KvStats {

@@ -7,8 +7,10 @@ use super::{Batch, BatchRow, Forward, ForwardError, Want, check_batch};
 use crate::TokenId;
 use crate::kv::{KvCache, KvGroupLayout, KvLayout};
 use crate::trace::Recorder;
+use limpid_kernels::Cpu;
 use limpid_kernels::buffer::{AllocError, Rows};
-use limpid_kernels::ops::{KvFormat, KvShape};
+use limpid_kernels::isa::Isa;
+use limpid_kernels::ops::{self, KvFormat, KvShape};
 
 /// The limits of a [`FakeModel`].
 #[derive(Clone, Debug)]
@@ -26,6 +28,9 @@ pub struct FakeConfig {
 pub struct FakeModel {
     config: FakeConfig,
     layout: KvLayout,
+    cpu: Cpu,
+    /// The token at hand as the one number of a key or value.
+    number: Rows,
     logits: Rows,
 }
 
@@ -35,8 +40,19 @@ impl FakeModel {
         let shape = KvShape { n_layers: 1, n_kv_heads: 1, head_dim: 1, format: KvFormat::F32 };
         let group = |(i, &window)| KvGroupLayout { shape, layers: vec![i], window };
         let layout = KvLayout { groups: config.windows.iter().enumerate().map(group).collect() };
+        let mut number = Rows::new(1, 1)?;
+        number.set_n_rows(1);
         let logits = Rows::new(config.max_batch_rows, config.vocab_size)?;
-        Ok(Self { config, layout, logits })
+        Ok(Self { config, layout, cpu: Cpu::new(Isa::Portable, 1), number, logits })
+    }
+
+    /// Writes the row's token into its slot in every layer group.
+    fn remember(&mut self, row: &BatchRow, kv: &mut KvCache) {
+        self.number.row_mut(0)[0] = row.token.0 as f32;
+        for group in 0..self.layout.groups.len() {
+            let slot = kv.slot(row.seq, group, row.position as usize);
+            ops::kv_write(&self.cpu, kv.storage_mut(group), 0, &[slot], &self.number, &self.number);
+        }
     }
 
     /// A hash of all that the row attends to, in every layer group.
@@ -46,8 +62,9 @@ impl FakeModel {
         for (group, window) in self.config.windows.iter().enumerate() {
             let first = window.map_or(0, |window| (position + 1).saturating_sub(window as usize));
             for key in first..=position {
-                let token = kv.storage(group).read_token(kv.slot(row.seq, group, key));
-                hash = mix(hash ^ u64::from(token.to_bits()));
+                let (mut token, mut value) = ([0.0], [0.0]);
+                kv.storage(group).read(0, 0, kv.slot(row.seq, group, key), &mut token, &mut value);
+                hash = mix(hash ^ u64::from(token[0].to_bits()));
             }
         }
         hash
@@ -76,15 +93,12 @@ impl Forward for FakeModel {
         batch: &Batch,
         kv: &mut KvCache,
         _recorder: &mut dyn Recorder,
-    ) -> Result<&mut Rows, ForwardError> {
+    ) -> Result<&Rows, ForwardError> {
         check_batch(self, batch)?;
         self.logits.set_n_rows(batch.n_logits());
         let mut n_logits = 0;
         for row in &batch.rows {
-            for group in 0..self.layout.groups.len() {
-                let slot = kv.slot(row.seq, group, row.position as usize);
-                kv.storage_mut(group).write_token(slot, row.token.0 as f32);
-            }
+            self.remember(row, kv);
             if row.want == Want::Logits {
                 let hash = self.hash_history(row, kv);
                 let poisoned = self.config.poison == Some(row.token);
@@ -92,7 +106,7 @@ impl Forward for FakeModel {
                 n_logits += 1;
             }
         }
-        Ok(&mut self.logits)
+        Ok(&self.logits)
     }
 }
 

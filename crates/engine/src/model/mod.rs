@@ -38,14 +38,14 @@ pub trait Forward: Send {
     fn max_batch_rows(&self) -> usize;
 
     /// Writes the keys and values of all rows into `kv` (the slots exist: `KvCache::extend` came first) and returns the
-    /// logits, `[batch.n_logits(), vocab_size]`, of the rows that want them, in batch order. The caller may edit them.
+    /// logits, `[batch.n_logits(), vocab_size]`, of the rows that want them, in batch order.
     /// A row's bytes depend on its sequence's tokens alone, not on how they were cut into batches or what else is in one.
     fn forward(
         &mut self,
         batch: &Batch,
         kv: &mut KvCache,
         recorder: &mut dyn Recorder,
-    ) -> Result<&mut Rows, ForwardError>;
+    ) -> Result<&Rows, ForwardError>;
 }
 
 /// Checks a batch against the limits of a model; for its implementations.

@@ -22,19 +22,28 @@ impl Budget {
         self.prefill_chunk.saturating_add(self.max_sequences - 1)
     }
 
-    /// How many rows each sequence gets. `n_pending` are the tokens that a sequence has not computed yet, the oldest
-    /// sequence first; the answers, in the same order, replace what is in `n_rows`.
-    pub fn share(&self, n_pending: impl Iterator<Item = usize>, n_rows: &mut Vec<usize>) {
-        let mut n_left = self.prefill_chunk;
-        n_rows.clear();
-        n_rows.extend(n_pending.map(|n_pending| {
-            if n_pending <= 1 {
-                return n_pending;
-            }
-            let n = n_pending.min(n_left);
-            n_left -= n;
-            n
-        }));
+    /// A new step, of which nothing is given out yet.
+    pub fn begin_step(&self) -> StepBudget {
+        StepBudget { n_prefill_left: self.prefill_chunk }
+    }
+}
+
+/// What is left of one step.
+#[derive(Debug)]
+pub struct StepBudget {
+    n_prefill_left: usize,
+}
+
+impl StepBudget {
+    /// How many rows a sequence gets that has `n_pending` tokens to compute. To be asked once for each sequence, the
+    /// oldest first.
+    pub fn take(&mut self, n_pending: usize) -> usize {
+        if n_pending <= 1 {
+            return n_pending;
+        }
+        let n_rows = n_pending.min(self.n_prefill_left);
+        self.n_prefill_left -= n_rows;
+        n_rows
     }
 }
 

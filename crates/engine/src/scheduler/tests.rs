@@ -1,9 +1,8 @@
 use super::*;
 
 fn share(max_sequences: usize, prefill_chunk: usize, n_pending: &[usize]) -> Vec<usize> {
-    let mut n_rows = vec![99];
-    Budget { max_sequences, prefill_chunk }.share(n_pending.iter().copied(), &mut n_rows);
-    n_rows
+    let mut step = Budget { max_sequences, prefill_chunk }.begin_step();
+    n_pending.iter().map(|&n_pending| step.take(n_pending)).collect()
 }
 
 #[test]
@@ -12,7 +11,6 @@ fn every_decode_row_and_a_chunk_of_prefill() {
     assert_eq!(share(4, 8, &[1, 5, 20, 1]), [1, 5, 3, 1], "the oldest prompt first, the next one takes the rest");
     assert_eq!(share(4, 8, &[8, 2, 1]), [8, 0, 1], "decode goes on while prompts wait");
     assert_eq!(share(1, 1, &[3]), [1]);
-    assert_eq!(share(2, 4, &[]), []);
 }
 
 #[test]
