@@ -83,7 +83,7 @@ SPECIAL = [
     "{0} {0}  {1}",
 ]
 
-ALPHABET = ["a", "b", "the", "ing", "T", " ", "  ", "\n", "\t", "1", "23", ".", "'s", "é", "e\u0301", "ж", "好", "🦊"]
+ALPHABET = ["a", "b", "the", "ing", " ", "  ", "\n", "\t", "1", "23", ".", "'s", "é", "e\u0301", "ж", "好", "🦊"]
 
 FOREIGN = ["<s>", "</s>", "<unk>", "<|im_start|>user", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "[INST] hi [/INST]"]
 

@@ -57,10 +57,10 @@ VARIANTS = [
     ),
     Variant(
         "llama3",
-        "Grouped-query attention, llama3 RoPE scaling with a small original context, tied, f32 weights.",
+        "Grouped-query attention, llama3 RoPE scaling with a small original context, tied; the GGUF is F32.",
         "llama3", LlamaConfig,
         sizes(48, 80, 2, 4, 2, head_dim=16, rope_parameters=ROPE_LLAMA3, tie_word_embeddings=True, rms_norm_eps=1e-5),
-        dtype="float32", rope_spelling="rope_theta", template="llama3.jinja",
+        rope_spelling="rope_theta", template="llama3.jinja",
         generation={"do_sample": True, "temperature": 0.6, "top_p": 0.9}, gguf="f32", seed=200,
     ),
     Variant(
@@ -77,7 +77,8 @@ VARIANTS = [
         "llama_bias",
         "Llama with attention_bias and mlp_bias, multi-query attention, a large rms_norm_eps.",
         "llama2", LlamaConfig,
-        sizes(40, 56, 2, 5, 1, head_dim=8, attention_bias=True, mlp_bias=True, rms_norm_eps=1e-2), seed=400,
+        sizes(40, 56, 2, 5, 1, head_dim=8, attention_bias=True, mlp_bias=True, rms_norm_eps=1e-2),
+        gguf="bf16", seed=400,
     ),
     Variant(
         "mistral_window",
@@ -120,11 +121,11 @@ VARIANTS = [
     ),
     Variant(
         "qwen2_layer_types",
-        "layer_types spelled out against the order of max_window_layers: sliding, full, sliding, full.",
+        "layer_types spelled out against max_window_layers: sliding, full, sliding; tied.",
         "qwen2", Qwen2Config,
         sizes(
-            48, 56, 4, 3, 1, use_sliding_window=True, sliding_window=20, max_window_layers=4,
-            layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+            48, 56, 3, 3, 1, use_sliding_window=True, sliding_window=20, max_window_layers=3, tie_word_embeddings=True,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         ),
         template="chatml.jinja", seed=900,
     ),

@@ -109,6 +109,12 @@ impl Rows {
         Ok(Self { data: Buffer::zeroed(len)?, n_rows: 0, width, stride })
     }
 
+    /// Bytes that `new` takes.
+    pub fn bytes_for(max_rows: usize, width: usize) -> usize {
+        let stride = width.next_multiple_of(crate::simd::LANES);
+        max_rows.saturating_mul(stride).saturating_mul(size_of::<f32>())
+    }
+
     /// One row: a norm's weight or a bias.
     pub fn from_vector(values: &[f32]) -> Result<Self, AllocError> {
         let mut rows = Self::new(1, values.len())?;
@@ -230,6 +236,35 @@ impl<'a> SharedRows<'a> {
     pub(crate) unsafe fn row(&self, i: usize) -> &'a mut [f32] {
         // SAFETY: passed on.
         unsafe { self.part(i, 0, self.stride) }
+    }
+}
+
+/// A slice that several threads write at once, each its own part.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedSlice<'a, T> {
+    ptr: *mut T,
+    len: usize,
+    slice: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: the parts that threads take are disjoint, which `part` asks of its caller.
+unsafe impl<T: Plain> Send for SharedSlice<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Plain> Sync for SharedSlice<'_, T> {}
+
+impl<'a, T> SharedSlice<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self { ptr: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
+    }
+
+    /// `len` elements from `start`.
+    ///
+    /// # Safety
+    /// No two parts that live at the same time may overlap.
+    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(len <= self.len && start <= self.len - len);
+        // SAFETY: inside the slice, by the assertion; disjoint, by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.add(start), len) }
     }
 }
 

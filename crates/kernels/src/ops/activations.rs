@@ -87,7 +87,8 @@ impl Kinds {
         matrices.into_iter().map(|m| Kinds::of(m.format(), compute)).fold(Kinds::default(), Kinds::or)
     }
 
-    fn or(self, other: Kinds) -> Kinds {
+    /// What either wants.
+    pub fn or(self, other: Kinds) -> Kinds {
         Kinds { int8: self.int8 || other.int8, bf16: self.bf16 || other.bf16 }
     }
 }

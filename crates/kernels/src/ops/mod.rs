@@ -4,14 +4,25 @@
 //! of rows at once and any instruction set. The order in which an output is summed stands in its file.
 
 mod activations;
+mod add;
+mod attention;
 mod embed;
+mod glu;
 mod kv;
 mod matmul;
+mod norm;
+mod rope;
+pub mod vocab;
 
 pub use activations::{Activations, Kinds, Prepared, Record};
+pub use add::{add, add_bias};
+pub use attention::{AttentionParams, AttentionRow, AttentionScratch, attention};
 pub use embed::embed;
+pub use glu::swiglu;
 pub use kv::{KvFormat, KvShape, KvSlot, KvStorage, PAGE_LEN, kv_write};
 pub use matmul::matmul;
+pub use norm::{rms_norm, rms_norm_heads};
+pub use rope::{RopeAngles, RopeError, RopeScaling, RopeStyle, RopeTable, rope};
 
 /// What a forward pass may round on the way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,306 @@
+//! The one forward pass. Prefill and decode are the same: decode is a batch with one row a sequence.
+
+use super::config::ModelConfig;
+use super::weights::{Attention, Ffn, Layer, Linear, LoadProgress, Mixer, ModelWeights};
+use super::workspace::{self, BatchLimits, Workspace};
+use super::{Batch, Forward, ForwardError, ModelError, Want, check_batch, kv_layout};
+use crate::kv::{KvCache, KvLayout, SeqId};
+use crate::trace::{Recorder, What};
+use crate::weights::WeightsFile;
+use limpid_kernels::Cpu;
+use limpid_kernels::buffer::Rows;
+use limpid_kernels::ops::{
+    self, Activations, AttentionParams, AttentionRow, Compute, Kinds, KvFormat, KvSlot, PAGE_LEN, Prepared, RopeTable,
+};
+use std::ops::Range;
+use std::sync::Arc;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ModelOptions {
+    pub compute: Compute,
+    pub kv_format: KvFormat,
+    pub limits: BatchLimits,
+}
+
+/// A model, ready to compute.
+pub struct Model {
+    config: ModelConfig,
+    cpu: Arc<Cpu>,
+    compute: Compute,
+    limits: BatchLimits,
+    weights: ModelWeights,
+    rope: RopeTable,
+    layout: KvLayout,
+    /// For each layer: its layer group, and its number within the group.
+    places: Vec<(usize, usize)>,
+    workspace: Workspace,
+    step: Step,
+}
+
+/// What the rows of the batch in hand are, in the form that the operations want.
+struct Step {
+    tokens: Vec<u32>,
+    positions: Vec<u32>,
+    /// One for each layer group.
+    groups: Vec<GroupStep>,
+}
+
+/// Where the rows write and read in one layer group.
+struct GroupStep {
+    slots: Vec<KvSlot>,
+    rows: Vec<AttentionRow>,
+    /// The page tables of the batch's sequences, one after the other.
+    tables: Vec<u32>,
+}
+
+impl Model {
+    /// Reads and repacks the weights of `file`. `config` comes from [`super::arch::read`].
+    pub fn load(
+        file: &WeightsFile,
+        config: ModelConfig,
+        cpu: Arc<Cpu>,
+        options: &ModelOptions,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self, ModelError> {
+        let &ModelOptions { compute, kv_format, limits } = options;
+        let rope = RopeTable::new(config.rope.rotary_dim, config.rope.theta, config.rope.style, &config.rope.scaling)?;
+        let weights = ModelWeights::load(file, &config, &cpu, progress)?;
+        let layout = kv_layout(&config, kv_format);
+        let kinds = workspace::kinds(file, &config, compute);
+        let n_threads = cpu.pool.n_threads();
+        Ok(Self {
+            workspace: Workspace::new(&config, &layout, limits, kinds, &rope, n_threads)?,
+            step: Step::new(&layout, limits),
+            places: places(&layout, config.layers.len()),
+            config,
+            cpu,
+            compute,
+            limits,
+            weights,
+            rope,
+            layout,
+        })
+    }
+
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The residual stream through all layers.
+    fn layers(&mut self, kv: &mut KvCache, recorder: &mut dyn Recorder) {
+        let eps = self.config.rms_norm_eps;
+        for (i, layer) in self.weights.layers.iter().enumerate() {
+            let pass = Pass { cpu: &self.cpu, compute: self.compute, eps };
+            let ws = &mut self.workspace;
+            ops::rms_norm(&self.cpu, &ws.residual, &layer.mixer_norm, eps, &mut ws.normed);
+            match &layer.mixer {
+                Mixer::Attention(attention) => {
+                    let (group, layer_in_group) = self.places[i];
+                    let place = KvPlace { kv, group, layer: layer_in_group };
+                    pass.attention(attention, place, &self.step, ws);
+                }
+            }
+            ops::add(&self.cpu, &mut ws.residual, &ws.added);
+            pass.ffn(layer, ws);
+            ops::add(&self.cpu, &mut ws.residual, &ws.added);
+            if recorder.wants(What::Residual { layer: i }) {
+                (0..ws.residual.n_rows()).for_each(|row| recorder.residual(row, i, ws.residual.row(row)));
+            }
+        }
+    }
+
+    /// Final norm and head, for the rows that want logits.
+    fn head(&mut self, batch: &Batch) {
+        let ws = &mut self.workspace;
+        let wanted = batch.rows.iter().enumerate().filter(|(_, row)| row.want == Want::Logits);
+        ws.added.set_n_rows(batch.n_logits());
+        for (to, (from, _)) in wanted.enumerate() {
+            ws.added.row_mut(to).copy_from_slice(ws.residual.row(from));
+        }
+        ops::rms_norm(&self.cpu, &ws.added, &self.weights.output_norm, self.config.rms_norm_eps, &mut ws.last);
+        let head = self.weights.lm_head();
+        let input = ws.activations.prepare(&self.cpu, &ws.last, Kinds::of(head.format(), self.compute));
+        ops::matmul(&self.cpu, head, self.compute, &input, &mut ws.logits);
+    }
+}
+
+impl Forward for Model {
+    fn vocab_size(&self) -> usize {
+        self.config.vocab_size
+    }
+
+    fn context_length(&self) -> usize {
+        self.config.context_length
+    }
+
+    fn kv_layout(&self) -> &KvLayout {
+        &self.layout
+    }
+
+    fn max_batch_rows(&self) -> usize {
+        self.limits.max_rows
+    }
+
+    fn max_logit_rows(&self) -> usize {
+        self.limits.max_logit_rows
+    }
+
+    fn forward(
+        &mut self,
+        batch: &Batch,
+        kv: &mut KvCache,
+        recorder: &mut dyn Recorder,
+    ) -> Result<&Rows, ForwardError> {
+        check_batch(self, batch)?;
+        self.step.load(batch, kv);
+        let ws = &mut self.workspace;
+        ops::embed(&self.cpu, &self.weights.embed, &self.step.tokens, &mut ws.residual);
+        ws.angles.fill(&self.cpu, &self.rope, &self.step.positions);
+        self.layers(kv, recorder);
+        self.head(batch);
+        Ok(&self.workspace.logits)
+    }
+}
+
+/// What every part of a layer needs.
+struct Pass<'a> {
+    cpu: &'a Cpu,
+    compute: Compute,
+    eps: f32,
+}
+
+/// A layer's keys and values.
+struct KvPlace<'a> {
+    kv: &'a mut KvCache,
+    group: usize,
+    layer: usize,
+}
+
+impl Pass<'_> {
+    /// out = x * weight, plus the bias.
+    fn linear(&self, linear: &Linear, x: &Prepared<'_>, out: &mut Rows) {
+        ops::matmul(self.cpu, &linear.weight, self.compute, x, out);
+        if let Some(bias) = &linear.bias {
+            ops::add_bias(self.cpu, out, bias);
+        }
+    }
+
+    /// `rows` in the forms that all of `readers` want.
+    fn prepare<'a>(&self, activations: &'a mut Activations, rows: &'a Rows, readers: &[&Linear]) -> Prepared<'a> {
+        let kinds = Kinds::of_all(readers.iter().map(|linear| &linear.weight), self.compute);
+        activations.prepare(self.cpu, rows, kinds)
+    }
+
+    /// Reads `normed`, leaves its result in `added`.
+    fn attention(&self, attention: &Attention, place: KvPlace<'_>, step: &Step, ws: &mut Workspace) {
+        let Attention { config, q, k, v, o, q_norm, k_norm } = attention;
+        let KvPlace { kv, group, layer } = place;
+        let input = self.prepare(&mut ws.activations, &ws.normed, &[q, k, v]);
+        self.linear(q, &input, &mut ws.q);
+        self.linear(k, &input, &mut ws.k);
+        self.linear(v, &input, &mut ws.v);
+        if let Some(norm) = q_norm {
+            ops::rms_norm_heads(self.cpu, &mut ws.q, norm, self.eps);
+        }
+        if let Some(norm) = k_norm {
+            ops::rms_norm_heads(self.cpu, &mut ws.k, norm, self.eps);
+        }
+        ops::rope(self.cpu, &mut ws.q, config.head_dim, &ws.angles);
+        ops::rope(self.cpu, &mut ws.k, config.head_dim, &ws.angles);
+        let of_group = &step.groups[group];
+        ops::kv_write(self.cpu, kv.storage_mut(group), layer, &of_group.slots, &ws.k, &ws.v);
+        let params = AttentionParams {
+            n_heads: config.n_heads,
+            scale: 1.0 / (config.head_dim as f32).sqrt(),
+            window: config.window,
+        };
+        ops::attention(
+            self.cpu,
+            kv.storage(group),
+            layer,
+            &ws.q,
+            &of_group.rows,
+            &of_group.tables,
+            params,
+            &mut ws.attention[group],
+            &mut ws.mixed,
+        );
+        let input = self.prepare(&mut ws.activations, &ws.mixed, &[o]);
+        self.linear(o, &input, &mut ws.added);
+    }
+
+    /// Norm and feed-forward part of `residual`; leaves its result in `added`.
+    fn ffn(&self, layer: &Layer, ws: &mut Workspace) {
+        ops::rms_norm(self.cpu, &ws.residual, &layer.ffn_norm, self.eps, &mut ws.normed);
+        match &layer.ffn {
+            Ffn::Dense { gate, up, down } => {
+                let input = self.prepare(&mut ws.activations, &ws.normed, &[gate, up]);
+                self.linear(gate, &input, &mut ws.gate);
+                self.linear(up, &input, &mut ws.up);
+                ops::swiglu(self.cpu, &ws.gate, &ws.up, &mut ws.activated);
+                let input = self.prepare(&mut ws.activations, &ws.activated, &[down]);
+                self.linear(down, &input, &mut ws.added);
+            }
+        }
+    }
+}
+
+impl Step {
+    fn new(layout: &KvLayout, limits: BatchLimits) -> Self {
+        let n_pages = limits.context_length.div_ceil(PAGE_LEN) * limits.max_logit_rows;
+        let group = |_: &_| GroupStep {
+            slots: Vec::with_capacity(limits.max_rows),
+            rows: Vec::with_capacity(limits.max_rows),
+            tables: Vec::with_capacity(n_pages),
+        };
+        Self {
+            tokens: Vec::with_capacity(limits.max_rows),
+            positions: Vec::with_capacity(limits.max_rows),
+            groups: layout.groups.iter().map(group).collect(),
+        }
+    }
+
+    fn load(&mut self, batch: &Batch, kv: &KvCache) {
+        self.tokens.clear();
+        self.positions.clear();
+        self.tokens.extend(batch.rows.iter().map(|row| row.token.0));
+        self.positions.extend(batch.rows.iter().map(|row| row.position));
+        for (i, group) in self.groups.iter_mut().enumerate() {
+            group.load(batch, kv, i);
+        }
+    }
+}
+
+impl GroupStep {
+    fn load(&mut self, batch: &Batch, kv: &KvCache, group: usize) {
+        self.slots.clear();
+        self.rows.clear();
+        self.tables.clear();
+        let mut current: Option<(SeqId, Range<u32>)> = None;
+        for row in &batch.rows {
+            self.slots.push(kv.slot(row.seq, group, row.position as usize));
+            let table = match &current {
+                Some((seq, table)) if *seq == row.seq => table.clone(),
+                _ => self.add_table(kv.page_table(row.seq, group)),
+            };
+            current = Some((row.seq, table.clone()));
+            self.rows.push(AttentionRow { position: row.position, table });
+        }
+    }
+
+    fn add_table(&mut self, pages: &[u32]) -> Range<u32> {
+        let start = self.tables.len() as u32;
+        self.tables.extend_from_slice(pages);
+        start..self.tables.len() as u32
+    }
+}
+
+fn places(layout: &KvLayout, n_layers: usize) -> Vec<(usize, usize)> {
+    let mut places = vec![(0, 0); n_layers];
+    for (g, group) in layout.groups.iter().enumerate() {
+        for (i, &layer) in group.layers.iter().enumerate() {
+            places[layer] = (g, i);
+        }
+    }
+    places
+}
