@@ -16,6 +16,7 @@ use super::spelling::Spelling;
 use super::vocab::{TokenKind, Vocab};
 use super::{Tokenizer, bpe};
 use crate::TokenId;
+use crate::weights::hf::HfMetadata;
 
 const FILE: &str = "tokenizer.json";
 const ADDED: &str = "tokenizer.json: added_tokens";
@@ -26,6 +27,7 @@ const MODEL: &str = "tokenizer.json: model";
 pub struct HfTokenizer<'a> {
     pub tokenizer_json: Option<&'a [u8]>,
     pub tokenizer_config: Option<&'a Value>,
+    pub special_tokens_map: Option<&'a Value>,
     pub generation_config: Option<&'a Value>,
     pub config: Option<&'a Value>,
 }
@@ -72,7 +74,17 @@ enum FileMerge {
     Line(String),
 }
 
-impl HfTokenizer<'_> {
+impl<'a> HfTokenizer<'a> {
+    pub fn read(metadata: &'a HfMetadata) -> Self {
+        HfTokenizer {
+            tokenizer_json: metadata.tokenizer_json.as_deref(),
+            tokenizer_config: metadata.tokenizer_config.as_ref(),
+            special_tokens_map: metadata.special_tokens_map.as_ref(),
+            generation_config: metadata.generation_config.as_ref(),
+            config: Some(&metadata.config),
+        }
+    }
+
     pub fn build(&self) -> Result<Tokenizer, TokenizerError> {
         let bytes = self.tokenizer_json.ok_or(TokenizerError::Missing {
             field: FILE,
@@ -137,9 +149,11 @@ impl HfTokenizer<'_> {
         Ok(special)
     }
 
-    /// The id of a token that tokenizer_config.json names by its text, or by an object with the text as `content`.
+    /// The id of a token that tokenizer_config.json or, in older folders, special_tokens_map.json names by its text,
+    /// or by an object with the text as `content`.
     fn named_token(&self, names: &Names, key: &str) -> Option<TokenId> {
-        let value = self.tokenizer_config?.get(key)?;
+        let files = [self.tokenizer_config, self.special_tokens_map];
+        let value = files.iter().flatten().find_map(|file| file.get(key).filter(|value| !value.is_null()))?;
         names.id(value.as_str().or_else(|| value.get("content")?.as_str())?)
     }
 
@@ -151,8 +165,9 @@ impl HfTokenizer<'_> {
         warnings: &mut Vec<String>,
     ) {
         let sources = [
-            ("generation_config.json eos_token_id", token_ids(self.generation_config, "eos_token_id")),
+            // First what the chat template means by `eos_token`.
             ("tokenizer_config.json eos_token", named.map(|id| vec![id])),
+            ("generation_config.json eos_token_id", token_ids(self.generation_config, "eos_token_id")),
             ("config.json eos_token_id", token_ids(self.config, "eos_token_id")),
         ];
         for (source, ids) in &sources {
@@ -170,12 +185,10 @@ impl HfTokenizer<'_> {
         let said: Vec<_> = sources.iter().filter_map(|(source, ids)| Some((source, ids.as_ref()?))).collect();
         for pair in said.windows(2) {
             let ((first, ids), (second, others)) = (pair[0], pair[1]);
-            if !others.iter().all(|id| ids.contains(id)) {
-                warnings.push(format!(
-                    "{first} is {} and {second} is {}: each of them ends a text",
-                    list(ids),
-                    list(others)
-                ));
+            let agree = ids.iter().all(|id| others.contains(id)) || others.iter().all(|id| ids.contains(id));
+            if !agree {
+                let (ids, others) = (list(ids), list(others));
+                warnings.push(format!("{first} is {ids}, {second} is {others}: each of them ends a text"));
             }
         }
     }

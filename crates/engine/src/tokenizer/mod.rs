@@ -19,6 +19,7 @@ mod vocab;
 use std::borrow::Cow;
 
 use crate::TokenId;
+use crate::weights::Metadata;
 
 pub use detokenizer::Detokenizer;
 pub use encoder::Specials;
@@ -40,6 +41,15 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
+    /// The tokenizer that came with a model.
+    pub fn new(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
+        let (path, built) = match metadata {
+            Metadata::Gguf(gguf) => (gguf.path(), GgufTokenizer::read(gguf)?.build()),
+            Metadata::HuggingFace(hf) => (hf.folder.as_path(), HfTokenizer::read(hf).build()),
+        };
+        built.map_err(|cause| TokenizerError::File { path: path.to_owned(), cause: Box::new(cause) })
+    }
+
     fn assemble(
         encoder: Encoder,
         vocab: Vocab,
