@@ -16,8 +16,7 @@ use crate::machine::{self, AvailableMemory};
 use crate::output;
 use crate::sizing::Sizing;
 use crate::units;
-use generate::{Generation, MonotonicClock, generate};
-use limpid_engine::TokenId;
+use generate::{MonotonicClock, generate};
 use limpid_engine::engine::{Engine, EngineConfig, LengthLimit, Request, SubmitError};
 use limpid_engine::model::{MemoryPlan, ModelOptions};
 use limpid_engine::sampling::{Defaults, FinishReason};
@@ -26,7 +25,7 @@ use report::{MemoryReport, Report};
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let console = Console::new(args.quiet);
