@@ -88,6 +88,10 @@ impl Forward for FakeModel {
         self.config.max_batch_rows
     }
 
+    fn max_logit_rows(&self) -> usize {
+        self.config.max_batch_rows
+    }
+
     fn forward(
         &mut self,
         batch: &Batch,

@@ -211,7 +211,7 @@ impl Pass<'_> {
         ops::kv_write(self.cpu, kv.storage_mut(group), layer, &of_group.slots, &ws.k, &ws.v);
         let params = AttentionParams {
             n_heads: config.n_heads,
-            scale: 1.0 / (config.head_dim as f32).sqrt(),
+            scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
             window: config.window,
         };
         ops::attention(

@@ -4,7 +4,7 @@ use crate::Cpu;
 use crate::buffer::{Rows, SharedRows};
 use crate::matrix::{Matrix, Panels};
 use crate::quant::{Format, Panel};
-use crate::simd::{self, Kernel, LANES, Simd};
+use crate::simd::LANES;
 
 /// out[i] = w[ids[i]], dequantized exactly. Panics if an id is no row of `w`: the caller has checked its tokens.
 pub fn embed(cpu: &Cpu, w: &Matrix, ids: &[u32], out: &mut Rows) {
@@ -31,28 +31,12 @@ fn gather<P: Panel>(cpu: &Cpu, panels: &[P], cols: usize, ids: &[u32], out: Shar
         // SAFETY: row i is written by this item only.
         let to = unsafe { out.part(i, 0, cols) };
         let panel = &panels[id / LANES * n_blocks..][..n_blocks];
-        simd::run(cpu.isa, Gather { panel, lane: id % LANES, to });
-    });
-}
-
-/// One row out of its panel.
-struct Gather<'a, P> {
-    panel: &'a [P],
-    lane: usize,
-    to: &'a mut [f32],
-}
-
-impl<P: Panel> Kernel for Gather<'_, P> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
         let mut weights = [[0.0; LANES]; Format::MAX_BLOCK_LEN];
-        for (block, to) in self.panel.iter().zip(self.to.chunks_mut(P::LEN)) {
-            block.unpack(s, &mut weights[..P::LEN]);
+        for (block, to) in panel.iter().zip(to.chunks_mut(P::LEN)) {
+            block.unpack(&mut weights[..P::LEN]);
             for (to, weights) in to.iter_mut().zip(&weights) {
-                *to = weights[self.lane];
+                *to = weights[id % LANES];
             }
         }
-    }
+    });
 }

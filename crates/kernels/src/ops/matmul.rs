@@ -92,8 +92,8 @@ impl<'a> Job<'a> {
 
 /// How one tile is computed: 16 rows (panel `p`) times `T` tokens from `first`.
 trait Tiles {
-    /// The largest T: 8, 4, 2 or 1.
-    fn max_tokens<S: Simd>() -> usize;
+    /// Works in the integer cores, which hold fewer or more tokens in registers than the f32 core.
+    const INTEGER: bool;
     fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize);
 }
 
@@ -109,26 +109,37 @@ impl<K: Tiles> Kernel for PanelRange<'_, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (n, max) = (self.n_tokens, K::max_tokens::<S>());
-        for p in self.range {
+        for p in self.range.clone() {
             let mut first = 0;
-            while max >= 8 && first + 8 <= n {
-                self.tiles.tile::<S, 8>(s, p, first);
-                first += 8;
+            // The conditions are constants, so that tiles that an instruction set does not use are not compiled.
+            if const { max_tokens::<S, K>() >= 8 } {
+                first = self.tiles_of::<S, 8>(s, p, first);
             }
-            while max >= 4 && first + 4 <= n {
-                self.tiles.tile::<S, 4>(s, p, first);
-                first += 4;
+            if const { max_tokens::<S, K>() >= 4 } {
+                first = self.tiles_of::<S, 4>(s, p, first);
             }
-            while max >= 2 && first + 2 <= n {
-                self.tiles.tile::<S, 2>(s, p, first);
-                first += 2;
+            if const { max_tokens::<S, K>() >= 2 } {
+                first = self.tiles_of::<S, 2>(s, p, first);
             }
-            while first < n {
-                self.tiles.tile::<S, 1>(s, p, first);
-                first += 1;
-            }
+            self.tiles_of::<S, 1>(s, p, first);
         }
+    }
+}
+
+/// Tokens in the largest tile: 8, 4, 2 or 1.
+const fn max_tokens<S: Simd, K: Tiles>() -> usize {
+    if K::INTEGER { S::INT_TILE } else { S::F32_TILE }
+}
+
+impl<K: Tiles> PanelRange<'_, K> {
+    /// As many tiles of T tokens as fit; gives the first token that is left.
+    #[inline(always)]
+    fn tiles_of<S: Simd, const T: usize>(&self, s: S, p: usize, mut first: usize) -> usize {
+        while first + T <= self.n_tokens {
+            self.tiles.tile::<S, T>(s, p, first);
+            first += T;
+        }
+        first
     }
 }
 
@@ -140,9 +151,7 @@ struct IntTiles<'a, P> {
 }
 
 impl<P: IntPanel> Tiles for IntTiles<'_, P> {
-    fn max_tokens<S: Simd>() -> usize {
-        S::INT_TILE
-    }
+    const INTEGER: bool = true;
 
     #[inline(always)]
     fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
@@ -166,9 +175,7 @@ struct FloatTiles<'a, P> {
 }
 
 impl<P: FloatPanel> Tiles for FloatTiles<'_, P> {
-    fn max_tokens<S: Simd>() -> usize {
-        S::F32_TILE
-    }
+    const INTEGER: bool = false;
 
     #[inline(always)]
     fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
@@ -198,9 +205,7 @@ struct Bf16Tiles<'a> {
 }
 
 impl Tiles for Bf16Tiles<'_> {
-    fn max_tokens<S: Simd>() -> usize {
-        S::F32_TILE
-    }
+    const INTEGER: bool = false;
 
     #[inline(always)]
     fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
@@ -228,9 +233,7 @@ struct UnpackedTiles<'a, P> {
 }
 
 impl<P: Panel> Tiles for UnpackedTiles<'_, P> {
-    fn max_tokens<S: Simd>() -> usize {
-        S::F32_TILE
-    }
+    const INTEGER: bool = false;
 
     #[inline(always)]
     fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
@@ -240,7 +243,7 @@ impl<P: Panel> Tiles for UnpackedTiles<'_, P> {
         let mut weights = [[0.0; LANES]; Format::MAX_BLOCK_LEN];
         let mut chains = [[s.splat(0.0); T]; 2];
         for (b, block) in self.panels[p * n_blocks..][..n_blocks].iter().enumerate() {
-            block.unpack(s, &mut weights[..P::LEN]);
+            block.unpack(&mut weights[..P::LEN]);
             for (k, w) in weights[..P::LEN].iter().enumerate() {
                 let w = s.load(w);
                 for t in 0..T {

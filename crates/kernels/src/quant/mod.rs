@@ -26,7 +26,13 @@ pub(crate) trait Panel: Plain {
     fn pack(&mut self, rows: [&[u8]; LANES]);
 
     /// The weights as f32, bit for bit as the `gguf` package dequantizes them: `out[k][row]`, `LEN` of them.
-    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]);
+    /// Plain code: only f32 mode and the embedding use it, and one copy for all instruction sets is enough.
+    fn unpack(&self, out: &mut [[f32; LANES]]);
+}
+
+/// 16 scales as f32.
+fn scales(halves: &[u16; LANES]) -> [f32; LANES] {
+    halves.map(|bits| half::f16::from_bits(bits).to_f32())
 }
 
 /// A format whose products with int8 activations are exact integers.

@@ -10,8 +10,6 @@ pub(super) mod names;
 mod qwen2;
 mod qwen3;
 
-#[cfg(test)]
-mod tests;
 
 use super::ModelError;
 use super::config::{AttentionConfig, FfnConfig, LayerConfig, MixerConfig, ModelConfig, RopeConfig};

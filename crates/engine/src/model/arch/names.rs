@@ -3,7 +3,7 @@
 use crate::weights::Metadata;
 
 /// What a tensor is for. Layers are numbered from 0; those that are not in a layer ignore the number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
     Embed,
     RopeFactors,

@@ -3,6 +3,7 @@
 use super::{FloatPanel, Panel};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
+use half::{bf16, f16};
 
 /// `[column][row]`.
 #[derive(Clone, Copy)]
@@ -42,8 +43,7 @@ impl Panel for F32Pair {
         }
     }
 
-    #[inline(always)]
-    fn unpack<S: Simd>(&self, _: S, out: &mut [[f32; LANES]]) {
+    fn unpack(&self, out: &mut [[f32; LANES]]) {
         out.copy_from_slice(&self.0);
     }
 }
@@ -66,9 +66,8 @@ impl Panel for F16Pair {
         }
     }
 
-    #[inline(always)]
-    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]) {
-        store_pair(s, self.pair(s), out);
+    fn unpack(&self, out: &mut [[f32; LANES]]) {
+        out.copy_from_slice(&self.0.map(|column| column.map(|bits| f16::from_bits(bits).to_f32())));
     }
 }
 
@@ -90,9 +89,10 @@ impl Panel for Bf16Pair {
         }
     }
 
-    #[inline(always)]
-    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]) {
-        store_pair(s, self.pair(s), out);
+    fn unpack(&self, out: &mut [[f32; LANES]]) {
+        for (r, pair) in self.0.as_chunks::<2>().0.iter().enumerate() {
+            [out[0][r], out[1][r]] = pair.map(|bits| bf16::from_bits(bits).to_f32());
+        }
     }
 }
 
@@ -101,10 +101,4 @@ impl FloatPanel for Bf16Pair {
     fn pair<S: Simd>(&self, s: S) -> (S::F, S::F) {
         s.load_bf16_pairs(&self.0)
     }
-}
-
-#[inline(always)]
-fn store_pair<S: Simd>(s: S, (first, second): (S::F, S::F), out: &mut [[f32; LANES]]) {
-    s.store(first, &mut out[0]);
-    s.store(second, &mut out[1]);
 }

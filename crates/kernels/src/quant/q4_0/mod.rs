@@ -1,6 +1,6 @@
 //! Q4_0: 32 weights, one f16 scale. w = d * (q - 8).
 
-use super::{IntPanel, Panel};
+use super::{IntPanel, Panel, scales};
 use crate::buffer::Plain;
 use crate::ops::Record;
 use crate::simd::{LANES, Simd};
@@ -31,8 +31,7 @@ pub(super) fn interleave_nibbles<'a>(rows: impl Iterator<Item = &'a [u8]>, q: &m
     }
 }
 
-/// The 32 nibbles of `row` in the order of k.
-#[inline(always)]
+/// Nibble k of `row`, of 32.
 pub(super) fn nibble(q: &[u8; 256], k: usize, row: usize) -> u8 {
     let byte = q[k % 16 / 4 * 64 + row * 4 + k % 4];
     if k < 16 { byte & 15 } else { byte >> 4 }
@@ -47,13 +46,10 @@ impl Panel for Q4_0Panel {
         interleave_nibbles(rows.iter().map(|row| &row[2..]), &mut self.q);
     }
 
-    #[inline(always)]
-    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]) {
-        let d = s.load_f16(&self.d);
+    fn unpack(&self, out: &mut [[f32; LANES]]) {
+        let d = scales(&self.d);
         for k in 0..LEN {
-            let q = std::array::from_fn(|r| nibble(&self.q, k, r));
-            let q = s.add_i32(s.load_u8(&q), s.splat_i32(-8));
-            s.store(s.mul(d, s.to_f32(q)), &mut out[k]);
+            out[k] = std::array::from_fn(|r| d[r] * (f32::from(nibble(&self.q, k, r)) - 8.0));
         }
     }
 }

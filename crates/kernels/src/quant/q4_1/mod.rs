@@ -1,7 +1,7 @@
 //! Q4_1: 32 weights, an f16 scale and an f16 minimum. w = d * q + m.
 
 use super::q4_0::{interleave_nibbles, nibble};
-use super::{IntPanel, Panel};
+use super::{IntPanel, Panel, scales};
 use crate::buffer::Plain;
 use crate::ops::Record;
 use crate::simd::{LANES, Simd};
@@ -33,12 +33,10 @@ impl Panel for Q4_1Panel {
         interleave_nibbles(rows.iter().map(|row| &row[4..]), &mut self.q);
     }
 
-    #[inline(always)]
-    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]) {
-        let (d, m) = (s.load_f16(&self.d), s.load_f16(&self.m));
+    fn unpack(&self, out: &mut [[f32; LANES]]) {
+        let (d, m) = (scales(&self.d), scales(&self.m));
         for k in 0..LEN {
-            let q = s.load_u8(&std::array::from_fn(|r| nibble(&self.q, k, r)));
-            s.store(s.add(s.mul(d, s.to_f32(q)), m), &mut out[k]);
+            out[k] = std::array::from_fn(|r| d[r] * f32::from(nibble(&self.q, k, r)) + m[r]);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! w = (d * scale) * q - (dmin * min).
 
 use super::q4_0::nibble;
-use super::{IntPanel, Panel};
+use super::{IntPanel, Panel, scales};
 use crate::buffer::Plain;
 use crate::ops::Record;
 use crate::simd::{LANES, Simd};
@@ -65,16 +65,14 @@ impl Panel for Q4KPanel {
         }
     }
 
-    #[inline(always)]
-    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]) {
-        let (d, dmin) = (s.load_f16(&self.d), s.load_f16(&self.dmin));
-        for j in 0..N_SUB_BLOCKS {
-            let scale = s.mul(d, s.to_f32(s.load_u8(&self.scales[j])));
-            let min = s.mul(dmin, s.to_f32(s.load_u8(&self.mins[j])));
-            for k in 0..32 {
-                let q = s.load_u8(&std::array::from_fn(|r| nibble(&self.q[j], k, r)));
-                s.store(s.sub(s.mul(scale, s.to_f32(q)), min), &mut out[j * 32 + k]);
-            }
+    fn unpack(&self, out: &mut [[f32; LANES]]) {
+        let (d, dmin) = (scales(&self.d), scales(&self.dmin));
+        for (k, out) in out.iter_mut().enumerate() {
+            let j = k / 32;
+            *out = std::array::from_fn(|r| {
+                let (scale, min) = (d[r] * f32::from(self.scales[j][r]), dmin[r] * f32::from(self.mins[j][r]));
+                scale * f32::from(nibble(&self.q[j], k % 32, r)) - min
+            });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Q6_K: a super-block of 256 weights in 16 groups of 16, each with a signed 8-bit scale. w = (d * scale) * (q - 32).
 
 use super::q4_0::nibble;
-use super::{IntPanel, Panel};
+use super::{IntPanel, Panel, scales};
 use crate::buffer::Plain;
 use crate::ops::Record;
 use crate::simd::{LANES, Simd};
@@ -47,14 +47,12 @@ fn weight(block: &[u8], k: usize) -> u8 {
 
 impl SubBlock {
     /// Weight k of `row`, 0..=63.
-    #[inline(always)]
     fn get(&self, k: usize, row: usize) -> u8 {
         let (byte, shift) = SubBlock::high_place(k, row);
         nibble(&self.low, k, row) | (self.high[byte] >> shift & 3) << 4
     }
 
     /// Where the high bits of weight k of `row` lie: a byte of `high`, and the shift within it.
-    #[inline(always)]
     fn high_place(k: usize, row: usize) -> (usize, usize) {
         let chunk = k % 16 / 4;
         (chunk / 2 * 64 + row * 4 + k % 4, chunk % 2 * 4 + k / 16 * 2)
@@ -82,16 +80,13 @@ impl Panel for Q6KPanel {
         }
     }
 
-    #[inline(always)]
-    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]) {
-        let d = s.load_f16(&self.d);
-        for g in 0..2 * N_SUB_BLOCKS {
-            let scale = s.mul(d, s.to_f32(s.load_i8(&self.scales[g])));
-            for k in 16 * g..16 * (g + 1) {
-                let q = s.load_u8(&std::array::from_fn(|r| self.q[k / 32].get(k % 32, r)));
-                let q = s.add_i32(q, s.splat_i32(-32));
-                s.store(s.mul(scale, s.to_f32(q)), &mut out[k]);
-            }
+    fn unpack(&self, out: &mut [[f32; LANES]]) {
+        let d = scales(&self.d);
+        for (k, out) in out.iter_mut().enumerate() {
+            *out = std::array::from_fn(|r| {
+                let scale = d[r] * f32::from(self.scales[k / 16][r]);
+                scale * (f32::from(self.q[k / 32].get(k % 32, r)) - 32.0)
+            });
         }
     }
 }

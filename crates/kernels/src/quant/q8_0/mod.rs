@@ -1,6 +1,6 @@
 //! Q8_0: 32 weights, one f16 scale. w = d * q.
 
-use super::{IntPanel, Panel};
+use super::{IntPanel, Panel, scales};
 use crate::buffer::Plain;
 use crate::ops::Record;
 use crate::simd::{LANES, Simd};
@@ -37,12 +37,10 @@ impl Panel for Q8_0Panel {
         }
     }
 
-    #[inline(always)]
-    fn unpack<S: Simd>(&self, s: S, out: &mut [[f32; LANES]]) {
-        let d = s.load_f16(&self.d);
+    fn unpack(&self, out: &mut [[f32; LANES]]) {
+        let d = scales(&self.d);
         for k in 0..LEN {
-            let q = std::array::from_fn(|r| self.q[k / 4 * 64 + r * 4 + k % 4]);
-            s.store(s.mul(d, s.to_f32(s.load_i8(&q))), &mut out[k]);
+            out[k] = std::array::from_fn(|r| d[r] * f32::from(self.q[k / 4 * 64 + r * 4 + k % 4]));
         }
     }
 }

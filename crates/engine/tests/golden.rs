@@ -1,0 +1,139 @@
+//! Whole models against the official implementation: the goldens of `tools/goldens`, made by transformers in f32.
+
+mod support;
+
+use limpid_engine::weights::WeightsFile;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use support::{Bench, Setup, argmax, goldens, log_softmax};
+
+/// Log-probabilities in f32 mode may differ by this much; what is seen is a hundredth of it. transformers' own distance
+/// from the same computation in f64 is up to 3e-5.
+const BOUND: f64 = 2e-3;
+
+/// One prompt of a golden.json.
+struct Prompt {
+    ids: Vec<u32>,
+    greedy: Vec<u32>,
+    positions: Vec<usize>,
+    /// `[positions][vocab_size]`
+    logits: Vec<Vec<f32>>,
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().expect("a list").iter().map(|id| id.as_u64().expect("an id") as u32).collect()
+}
+
+fn prompts(folder: &Path) -> Vec<Prompt> {
+    let text = std::fs::read_to_string(folder.join("golden.json")).expect("golden.json");
+    let golden: Value = serde_json::from_str(&text).expect("JSON");
+    let tensors = std::fs::read(folder.join("golden.safetensors")).expect("golden.safetensors");
+    let tensors = safetensors::SafeTensors::deserialize(&tensors).expect("safetensors");
+    let of = |prompt: &Value| {
+        let view = tensors.tensor(prompt["logits"].as_str().expect("a name")).expect("the tensor");
+        let values: Vec<f32> =
+            view.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        Prompt {
+            ids: ids(&prompt["prompt_token_ids"]),
+            greedy: ids(&prompt["greedy_token_ids"]),
+            positions: ids(&prompt["positions"]).into_iter().map(|p| p as usize).collect(),
+            logits: values.chunks(view.shape()[1]).map(<[f32]>::to_vec).collect(),
+        }
+    };
+    golden["prompts"].as_array().expect("a list").iter().map(of).collect()
+}
+
+/// The model files of a golden: a Hugging Face folder, a GGUF file, or both.
+fn models(folder: &Path) -> Vec<PathBuf> {
+    let candidates = ["hf", "model.gguf", "model-00001-of-00002.gguf"];
+    candidates.iter().map(|name| folder.join(name)).filter(|path| path.exists()).collect()
+}
+
+fn golden_folders() -> Vec<PathBuf> {
+    let mut folders: Vec<_> = std::fs::read_dir(goldens())
+        .expect("the goldens")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.join("golden.json").exists() && !models(path).is_empty())
+        .collect();
+    folders.sort();
+    folders
+}
+
+/// The largest difference of log-probabilities over a golden's positions, and whether its greedy tokens are equal.
+fn compare(path: &Path, prompts: &[Prompt]) -> f64 {
+    let mut worst: f64 = 0.0;
+    for prompt in prompts {
+        let mut bench = Bench::open(path, Setup::exact());
+        let seq = bench.sequence();
+        // As a user runs it: the prompt at once, then token by token.
+        let mut rows = bench.feed(seq, &prompt.ids);
+        let mut greedy = Vec::new();
+        while greedy.len() < prompt.greedy.len() {
+            greedy.push(argmax(rows.last().expect("a row")));
+            rows.extend(bench.feed(seq, &greedy[greedy.len() - 1..]));
+        }
+        assert_eq!(greedy, prompt.greedy, "{}: greedy tokens", path.display());
+        for (&position, expected) in prompt.positions.iter().zip(&prompt.logits) {
+            let (found, expected) = (log_softmax(&rows[position]), log_softmax(expected));
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(&expected) {
+                worst = worst.max((found - expected).abs());
+            }
+        }
+    }
+    worst
+}
+
+#[test]
+fn log_probabilities_and_greedy_tokens_are_those_of_transformers() {
+    let folders = golden_folders();
+    assert!(folders.len() >= 15, "{} goldens", folders.len());
+    for folder in folders {
+        let prompts = prompts(&folder);
+        for path in models(&folder) {
+            let worst = compare(&path, &prompts);
+            println!("{}: {worst:.1e}", path.strip_prefix(goldens()).expect("below").display());
+            assert!(worst < BOUND, "{}: log-probabilities differ by {worst}", path.display());
+        }
+    }
+}
+
+/// What the `gguf` package makes of raw blocks, bit for bit, by way of the embedding operation.
+#[test]
+fn dequantized_weights_are_those_of_the_gguf_package() {
+    use limpid_kernels::buffer::Rows;
+    use limpid_kernels::matrix::Matrix;
+    use limpid_kernels::quant::Format;
+    use limpid_kernels::{Cpu, isa::Isa, ops};
+    for format in Format::ALL.into_iter().filter(|format| *format != Format::F32) {
+        let path = goldens().join("dequant").join(format!("{}.safetensors", format.to_string().to_lowercase()));
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+        let blocks = tensors.tensor("blocks").expect("blocks").data();
+        let expected = tensors.tensor("values").expect("values");
+        let n_rows = blocks.len() / format.block_bytes();
+        for isa in Isa::available() {
+            let cpu = Cpu::new(isa, 1);
+            let matrix = Matrix::pack(&cpu, n_rows, format.block_len(), format, blocks).expect("whole blocks");
+            let mut out = Rows::new(n_rows, format.block_len()).expect("memory");
+            let ids: Vec<u32> = (0..n_rows as u32).collect();
+            ops::embed(&cpu, &matrix, &ids, &mut out);
+            let found = (0..n_rows).flat_map(|i| out.row(i).to_vec());
+            let expected = expected.data().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b));
+            for (i, (found, expected)) in found.zip(expected).enumerate() {
+                let same = found == expected || (found.is_nan() && expected.is_nan());
+                assert!(same, "{format} on {isa}, weight {i}: {found} instead of {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_golden_opens() {
+    for folder in golden_folders() {
+        for path in models(&folder) {
+            let file = WeightsFile::open(&path).expect("opens");
+            assert!(file.n_tensors() > 0);
+        }
+    }
+}
