@@ -49,7 +49,8 @@ fn decoding_allocates_nothing() {
             ignore_eos: IgnoreEos::Forbid,
             ..SamplingParams::greedy()
         };
-        request.stop = StopParams { stop: vec!["never said".into(), "zzzzzz".into()], ..StopParams::default() };
+        request.stop =
+            StopParams { stop: vec!["never said".into(), "zzzzzz".into()], ..StopParams::default() };
         engine.submit(request).unwrap();
     }
     let mut events = Events::default();

@@ -47,7 +47,8 @@ fn scenario(rng: &mut Rng) -> Scenario {
         prefill_chunk: rng.pick(&[1, 2, 7, 16, 64, 200]),
         kv_cache: !rng.one_in(4),
     };
-    let windows = rng.pick(&[vec![None], vec![None, Some(1)], vec![Some(70), None], vec![None, Some(9), None]]);
+    let windows =
+        rng.pick(&[vec![None], vec![None, Some(1)], vec![Some(70), None], vec![None, Some(9), None]]);
     let poison = rng.one_in(3).then_some(TokenId(20));
     let mut at_step = 0;
     let arrivals = (0..rng.range(1, 14)).map(|_| {
@@ -72,11 +73,18 @@ fn request(rng: &mut Rng) -> Request {
             presence_penalty: rng.pick(&[0.0, 0.5]),
             seed: rng.next(),
             min_tokens: if max_tokens.is_some() { 0 } else { rng.range(0, 10) as u32 },
-            ignore_eos: rng.pick(&[IgnoreEos::No, IgnoreEos::No, IgnoreEos::GenerateThrough, IgnoreEos::Forbid]),
+            ignore_eos: rng.pick(&[
+                IgnoreEos::No,
+                IgnoreEos::No,
+                IgnoreEos::GenerateThrough,
+                IgnoreEos::Forbid,
+            ]),
             ..SamplingParams::greedy()
         },
         stop: StopParams {
-            stop: (0..n_stops).map(|_| rng.pick(&["ab", "the", "q", "zz", "onon", "🦊"]).to_owned()).collect(),
+            stop: (0..n_stops)
+                .map(|_| rng.pick(&["ab", "the", "q", "zz", "onon", "🦊"]).to_owned())
+                .collect(),
             stop_token_ids: if rng.one_in(5) { vec![TokenId(rng.range(3, 47) as u32)] } else { vec![] },
             include_stop: rng.one_in(2),
         },
@@ -165,11 +173,7 @@ fn check_usage(outcome: &Outcome, request: &Request, kv_cache: bool) {
     if matches!(outcome.finished().reason, FinishReason::Cancelled | FinishReason::Error) {
         return;
     }
-    let expected = if kv_cache {
-        n_prompt + n_output - 1
-    } else {
-        (n_prompt..n_prompt + n_output).sum()
-    };
+    let expected = if kv_cache { n_prompt + n_output - 1 } else { (n_prompt..n_prompt + n_output).sum() };
     assert_eq!(usage.computed_tokens, expected);
 }
 

@@ -63,6 +63,8 @@ pub enum ConfigError {
          loaded for {most}. Lower one of them"
     )]
     BatchTooLarge { max_sequences: usize, prefill_chunk: usize, n_rows: usize, most: usize },
+    #[error("{asked} sequences may want logits at once; the model was loaded for {most}")]
+    TooManySequences { asked: usize, most: usize },
     #[error(transparent)]
     Alloc(#[from] AllocError),
 }
@@ -342,6 +344,9 @@ fn check_config(config: &EngineConfig, model: &dyn Forward) -> Result<Budget, Co
     let (n_rows, most) = (budget.max_rows(), model.max_batch_rows());
     if n_rows > most {
         return Err(ConfigError::BatchTooLarge { max_sequences, prefill_chunk, n_rows, most });
+    }
+    if max_sequences > model.max_logit_rows() {
+        return Err(ConfigError::TooManySequences { asked: max_sequences, most: model.max_logit_rows() });
     }
     Ok(budget)
 }
