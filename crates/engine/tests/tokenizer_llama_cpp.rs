@@ -22,7 +22,12 @@ fn unpacked(folder: &Path, name: &str, scratch: &Path) -> PathBuf {
     }
     let packed = folder.join(format!("{name}.xz"));
     let output = Command::new("xz").arg("--decompress").arg("--stdout").arg(&packed).output().unwrap();
-    assert!(output.status.success(), "xz failed on {}: {}", packed.display(), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "xz failed on {}: {}",
+        packed.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
     let path = scratch.join(name);
     fs::write(&path, output.stdout).unwrap();
     path
@@ -44,7 +49,8 @@ fn check(model: &str) {
     assert_eq!(texts.len(), outputs.len());
     assert!(texts.len() > 40, "{} texts are few", texts.len());
     for (text, output) in texts.iter().zip(outputs) {
-        let expected: Vec<TokenId> = output.split_whitespace().map(|id| TokenId(id.parse().unwrap())).collect();
+        let expected: Vec<TokenId> =
+            output.split_whitespace().map(|id| TokenId(id.parse().unwrap())).collect();
         assert_eq!(tokenizer.encode(text, Specials::Text, false).unwrap(), expected, "{model}: {text:?}");
         assert_eq!(&tokenizer.decode(&expected, false), text, "{model}: {expected:?}");
     }

@@ -3,16 +3,33 @@
 
 use std::fmt;
 
-use minijinja::value::from_args;
+use minijinja::value::{ValueKind, from_args};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 use minijinja_contrib::pycompat;
 
 use super::clock::DateTime;
+use super::error::ChatError;
 use super::json;
 
 /// Steps that one rendering may take. A step is one operation or 64 bytes of text, so this also bounds memory, to
-/// about 256 MB; a conversation of a thousand messages takes some hundred thousand.
-pub(super) const MAX_STEPS: u64 = 4_000_000;
+/// about 64 MB. A turn takes some fifty operations.
+pub(super) const MAX_STEPS: u64 = 1_000_000;
+
+/// minijinja limits nesting, but not the length of a chain (`x.a.a.a`) and not how deep a value gets that a loop
+/// wraps again and again; it walks both recursively, at up to 420 bytes a level. A template's length and its steps
+/// allow no more than 256,000 levels of either.
+const STACK_BYTES: usize = 128 << 20;
+
+/// Runs `f` where no template can overflow the stack.
+pub(super) fn on_large_stack<T: Send>(
+    f: impl FnOnce() -> Result<T, ChatError> + Send,
+) -> Result<T, ChatError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("chat template".to_string()).stack_size(STACK_BYTES);
+        let running = thread.spawn_scoped(scope, f).map_err(ChatError::Thread)?;
+        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
 
 /// Holds the mark, for `tojson`. Templates cannot name it.
 pub(super) const MARK_VARIABLE: &str = " mark";
@@ -30,6 +47,7 @@ pub(super) fn new() -> Result<Environment<'static>, Error> {
     environment.set_recursion_limit(MAX_RECURSION);
     environment.set_fuel(Some(MAX_STEPS));
     environment.add_filter("tojson", json::tojson);
+    environment.add_test("sequence", is_sequence);
     environment.add_function("raise_exception", raise_exception);
     Ok(environment)
 }
@@ -58,6 +76,11 @@ impl std::error::Error for Raised {}
 
 fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Raised(message)))
+}
+
+/// As in Jinja2, whatever has a length and items: strings and dicts too.
+fn is_sequence(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map)
 }
 
 /// Python's methods of strings, lists and dicts: pycompat's, and those that it lacks and templates use.

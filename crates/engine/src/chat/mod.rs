@@ -8,6 +8,7 @@ mod environment;
 mod error;
 mod json;
 mod marks;
+mod source;
 
 use std::collections::BTreeMap;
 
@@ -114,10 +115,12 @@ impl Tokenizer {
 impl ChatTemplate {
     /// Compiles a template.
     pub fn new(source: &str) -> Result<Self, ChatError> {
-        let mut environment = environment::new().map_err(|error| syntax_error(&error))?;
-        let source = without_generation_tags(source);
-        environment.add_template_owned(NAME, source.clone()).map_err(|error| syntax_error(&error))?;
-        Ok(ChatTemplate { environment, source })
+        let source = source::prepare(source)?;
+        environment::on_large_stack(|| {
+            let mut environment = environment::new().map_err(|error| syntax_error(&error))?;
+            environment.add_template_owned(NAME, source.clone()).map_err(|error| syntax_error(&error))?;
+            Ok(ChatTemplate { environment, source })
+        })
     }
 
     /// Renders the prompt.
@@ -150,9 +153,12 @@ impl ChatTemplate {
         variables.extend(options.now.map(|now| ("strftime_now".to_string(), environment::strftime_now(now))));
         variables.extend(options.args.iter().map(|(name, value)| (name.clone(), from_json(value, &marked))));
 
-        let template = self.environment.get_template(NAME).map_err(|error| render_error(&error))?;
-        let marked = template.render(Value::from_iter(variables)).map_err(|error| render_error(&error))?;
-        Ok(Rendered { marked, mark: Some(mark) })
+        environment::on_large_stack(|| {
+            let template = self.environment.get_template(NAME).map_err(|error| render_error(&error))?;
+            let marked =
+                template.render(Value::from_pairs(variables)).map_err(|error| render_error(&error))?;
+            Ok(Rendered { marked, mark: Some(mark) })
+        })
     }
 }
 
@@ -181,32 +187,6 @@ fn from_json(value: &Json, marked: &impl Fn(&str) -> Value) -> Value {
             Value::from_pairs(map.iter().map(|(key, value)| (key.clone(), from_json(value, marked))))
         }
     }
-}
-
-/// Turns `{% generation %}` (transformers' own tag, which only marks the assistant's tokens for training) into a
-/// plain scope, so that its white space control and line numbers stay.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(at) = rest.find("{%") {
-        let (before, tag) = rest.split_at(at + 2);
-        out.push_str(before);
-        let name_at = tag.find(|c: char| !(c.is_whitespace() || c == '-' || c == '+')).unwrap_or(tag.len());
-        let (space, name) = tag.split_at(name_at);
-        out.push_str(space);
-        rest = name;
-        for (from, to) in [("generation", "with"), ("endgeneration", "endwith")] {
-            let after = name.strip_prefix(from);
-            if let Some(after) =
-                after.filter(|after| after.trim_start_matches(['-', '+', ' ', '\n']).starts_with("%}"))
-            {
-                out.push_str(to);
-                rest = after;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
 }
 
 fn syntax_error(error: &minijinja::Error) -> ChatError {

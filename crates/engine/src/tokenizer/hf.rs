@@ -5,12 +5,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokenizers::models::bpe::{BpeBuilder, Merges, Vocab as BpeVocab};
 use tokenizers::{
-    AddedToken, AddedVocabulary, Encoding, Model as _, ModelWrapper, NormalizerWrapper, PostProcessor as _,
-    PostProcessorWrapper, PreTokenizerWrapper, Token,
+    AddedToken, AddedVocabulary, Model as _, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper,
 };
 
 use super::encoder::{Algorithm, Encoder, added_vocabulary};
 use super::error::TokenizerError;
+use super::frame::Frame;
 use super::special::SpecialTokens;
 use super::spelling::Spelling;
 use super::vocab::{TokenKind, Vocab};
@@ -93,11 +93,9 @@ impl<'a> HfTokenizer<'a> {
         let file: File = serde_json::from_slice(bytes).map_err(|error| {
             TokenizerError::invalid(FILE, error.to_string(), "a tokenizer in the format 1.0")
         })?;
-        let normalizer: Option<NormalizerWrapper> = step(file.normalizer, "tokenizer.json: normalizer")?;
-        let pre_tokenizer: Option<PreTokenizerWrapper> =
-            step(file.pre_tokenizer, "tokenizer.json: pre_tokenizer")?;
-        let post_processor: Option<PostProcessorWrapper> =
-            step(file.post_processor, "tokenizer.json: post_processor")?;
+        let normalizer: Option<NormalizerWrapper> = step(file.normalizer, &NORMALIZERS)?;
+        let pre_tokenizer: Option<PreTokenizerWrapper> = step(file.pre_tokenizer, &PRE_TOKENIZERS)?;
+        let frame = Frame::read(file.post_processor.as_ref())?;
         let spelling = Spelling::read(file.decoder.as_ref())?;
         let model = read_model(file.model)?;
         let mut warnings = Vec::new();
@@ -115,7 +113,7 @@ impl<'a> HfTokenizer<'a> {
         }
         let vocab = read_vocab(&model, &added, &spelling)?;
         let names = Names { model: &model, added: &added };
-        let special = self.special(&names, post_processor.as_ref(), vocab.len(), &mut warnings)?;
+        let special = self.special(&names, &frame, vocab.len(), &mut warnings);
         let algorithm = Algorithm::Steps { normalizer, pre_tokenizer, model: Box::new(model) };
         Ok(Tokenizer::assemble(Encoder::new(algorithm, added), vocab, special, warnings))
     }
@@ -123,15 +121,14 @@ impl<'a> HfTokenizer<'a> {
     fn special(
         &self,
         names: &Names,
-        post_processor: Option<&PostProcessorWrapper>,
+        frame: &Frame,
         vocab_size: usize,
         warnings: &mut Vec<String>,
-    ) -> Result<SpecialTokens, TokenizerError> {
-        let frame = Frame::of(post_processor)?;
+    ) -> SpecialTokens {
         let flag =
             |key: &str| self.tokenizer_config.and_then(|config| config.get(key)).and_then(Value::as_bool);
         let named = |key: &str| self.named_token(names, key);
-        let bos = named("bos_token").or(frame.before).or_else(|| {
+        let bos = frame.before.or_else(|| named("bos_token")).or_else(|| {
             let ids = token_ids(self.generation_config, "bos_token_id");
             ids.or(token_ids(self.config, "bos_token_id"))?.first().copied()
         });
@@ -146,7 +143,7 @@ impl<'a> HfTokenizer<'a> {
         special.add_eos =
             frame.decides("add_eos_token", frame.after.is_some(), flag("add_eos_token"), warnings);
         self.find_eos(named("eos_token"), vocab_size, &mut special, warnings);
-        Ok(special)
+        special
     }
 
     /// The id of a token that tokenizer_config.json or, in older folders, special_tokens_map.json names by its text,
@@ -195,12 +192,46 @@ impl<'a> HfTokenizer<'a> {
 }
 
 /// One step of tokenizer.json in the crate's form.
-fn step<T: DeserializeOwned>(value: Option<Value>, field: &'static str) -> Result<Option<T>, TokenizerError> {
+fn step<T: DeserializeOwned>(value: Option<Value>, known: &Known) -> Result<Option<T>, TokenizerError> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
-    let name = value.get("type").and_then(Value::as_str).unwrap_or("(no type)").to_string();
-    serde_json::from_value(value).map(Some).map_err(|error| {
-        TokenizerError::invalid(field, format!("{name} ({error})"), "a step that `tokenizers` 0.23 has")
-    })
+    known.check(&value)?;
+    serde_json::from_value(value)
+        .map(Some)
+        .map_err(|error| TokenizerError::invalid(known.field, error.to_string(), "its parameters"))
+}
+
+/// The kinds of one step that decoder-only models use; a hostile file cannot make these panic.
+struct Known {
+    field: &'static str,
+    /// Where a `Sequence` lists its parts.
+    parts: &'static str,
+    kinds: &'static [&'static str],
+}
+
+const NORMALIZERS: Known = Known {
+    field: "tokenizer.json: normalizer",
+    parts: "normalizers",
+    kinds: &["NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend", "Replace", "Strip", "StripAccents"],
+};
+
+const PRE_TOKENIZERS: Known = Known {
+    field: "tokenizer.json: pre_tokenizer",
+    parts: "pretokenizers",
+    kinds: &["ByteLevel", "Split", "Digits", "Metaspace", "Punctuation", "Whitespace", "WhitespaceSplit"],
+};
+
+impl Known {
+    fn check(&self, step: &Value) -> Result<(), TokenizerError> {
+        let kind = step.get("type").and_then(Value::as_str).unwrap_or("(no type)");
+        if let ("Sequence", Some(parts)) = (kind, step.get(self.parts).and_then(Value::as_array)) {
+            return parts.iter().try_for_each(|part| self.check(part));
+        }
+        if self.kinds.contains(&kind) {
+            return Ok(());
+        }
+        let known = format!("Sequence, {}", self.kinds.join(", "));
+        Err(TokenizerError::Unknown { field: self.field, found: kind.to_string(), known })
+    }
 }
 
 /// An id, or a list of ids (`eos_token_id` of a generation_config.json is either).
@@ -224,16 +255,10 @@ fn list(ids: &[TokenId]) -> String {
 fn read_model(model: Value) -> Result<ModelWrapper, TokenizerError> {
     let kind = model.get("type").and_then(Value::as_str);
     // Files from before `type` was written are BPE if they list merges.
-    match kind.or(model.get("merges").map(|_| "BPE")) {
-        Some("BPE") => {}
-        Some("Unigram") => {
-            return serde_json::from_value(model)
-                .map_err(|error| TokenizerError::invalid(MODEL, error.to_string(), "a Unigram model"));
-        }
-        other => {
-            let found = other.unwrap_or("(no type)").to_string();
-            return Err(TokenizerError::Unknown { field: MODEL, found, known: "BPE, Unigram".to_string() });
-        }
+    let kind = kind.or(model.get("merges").map(|_| "BPE")).unwrap_or("(no type)");
+    if kind != "BPE" {
+        let (found, known) = (kind.to_string(), "BPE".to_string());
+        return Err(TokenizerError::Unknown { field: MODEL, found, known });
     }
     let file: FileBpe = serde_json::from_value(model)
         .map_err(|error| TokenizerError::invalid(MODEL, error.to_string(), "a BPE model"))?;
@@ -279,55 +304,6 @@ struct Names<'a> {
 impl Names<'_> {
     fn id(&self, text: &str) -> Option<TokenId> {
         self.added.token_to_id(text, self.model).map(TokenId)
-    }
-}
-
-/// What the post-processor puts around a text.
-struct Frame {
-    before: Option<TokenId>,
-    after: Option<TokenId>,
-    /// It is a template, so it has a say.
-    is_template: bool,
-}
-
-impl Frame {
-    /// Runs it on a text of one token that no vocabulary has.
-    fn of(post_processor: Option<&PostProcessorWrapper>) -> Result<Frame, TokenizerError> {
-        const TEXT: u32 = u32::MAX;
-        const FIELD: &str = "tokenizer.json: post_processor";
-        let Some(post_processor) = post_processor else {
-            return Ok(Frame { before: None, after: None, is_template: false });
-        };
-        let text = Encoding::from_tokens(vec![Token::new(TEXT, "a".to_string(), (0, 1))], 0);
-        let framed = post_processor
-            .process(text, None, true)
-            .map_err(|error| TokenizerError::invalid(FIELD, error.to_string(), "a template for one text"))?;
-        let ids = framed.get_ids();
-        let (before, after) = match ids.iter().position(|id| *id == TEXT) {
-            Some(at) => (&ids[..at], &ids[at + 1..]),
-            None => return Err(TokenizerError::invalid(FIELD, "a template without the text", "`$A` in it")),
-        };
-        if before.len() > 1 || after.len() > 1 {
-            let found = format!("{} tokens before the text and {} after it", before.len(), after.len());
-            return Err(TokenizerError::invalid(FIELD, found, "at most BOS and EOS"));
-        }
-        let is_template = !matches!(post_processor, PostProcessorWrapper::ByteLevel(_));
-        let id = |ids: &[u32]| ids.first().copied().map(TokenId);
-        Ok(Frame { before: id(before), after: id(after), is_template })
-    }
-
-    /// The template decides, as in llama.cpp's converter; without one, tokenizer_config.json.
-    fn decides(&self, key: &str, framed: bool, flag: Option<bool>, warnings: &mut Vec<String>) -> bool {
-        if !self.is_template {
-            return flag.unwrap_or(false);
-        }
-        if flag.is_some_and(|flag| flag != framed) {
-            warnings.push(format!(
-                "tokenizer_config.json says {key} = {}, the post_processor of tokenizer.json the opposite: it decides",
-                !framed
-            ));
-        }
-        framed
     }
 }
 

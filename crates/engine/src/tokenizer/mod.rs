@@ -8,6 +8,7 @@ mod byte_level;
 mod detokenizer;
 mod encoder;
 mod error;
+mod frame;
 mod gguf;
 mod hf;
 mod pretokenizers;
