@@ -106,7 +106,8 @@ fn dequantized_weights_are_those_of_the_gguf_package() {
     use limpid_kernels::quant::Format;
     use limpid_kernels::{Cpu, isa::Isa, ops};
     for format in Format::ALL.into_iter().filter(|format| *format != Format::F32) {
-        let path = goldens().join("dequant").join(format!("{}.safetensors", format.to_string().to_lowercase()));
+        let path =
+            goldens().join("dequant").join(format!("{}.safetensors", format.to_string().to_lowercase()));
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
         let blocks = tensors.tensor("blocks").expect("blocks").data();
@@ -114,7 +115,8 @@ fn dequantized_weights_are_those_of_the_gguf_package() {
         let n_rows = blocks.len() / format.block_bytes();
         for isa in Isa::available() {
             let cpu = Cpu::new(isa, 1);
-            let matrix = Matrix::pack(&cpu, n_rows, format.block_len(), format, blocks).expect("whole blocks");
+            let matrix =
+                Matrix::pack(&cpu, n_rows, format.block_len(), format, blocks).expect("whole blocks");
             let mut out = Rows::new(n_rows, format.block_len()).expect("memory");
             let ids: Vec<u32> = (0..n_rows as u32).collect();
             ops::embed(&cpu, &matrix, &ids, &mut out);

@@ -70,7 +70,12 @@ impl ModelFile {
     }
 
     /// Reads and repacks the weights, with progress.
-    pub(crate) fn load(&self, cpu: Arc<Cpu>, options: &ModelOptions, console: &Console) -> Result<Model, CliError> {
+    pub(crate) fn load(
+        &self,
+        cpu: Arc<Cpu>,
+        options: &ModelOptions,
+        console: &Console,
+    ) -> Result<Model, CliError> {
         let progress = Progress::start(console, "loading", Unit::Bytes);
         let model = Model::load(&self.weights, self.config.clone(), cpu, options, &mut |at| {
             progress.set(at.done_bytes, at.total_bytes);

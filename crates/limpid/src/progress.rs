@@ -47,7 +47,9 @@ impl Progress {
         });
         let printer = (!console.is_quiet()).then(|| {
             let (shared, is_terminal) = (shared.clone(), console.is_terminal());
-            std::thread::spawn(move || print(&shared, is_terminal, |done, total| line(what, unit, done, total)))
+            std::thread::spawn(move || {
+                print(&shared, is_terminal, |done, total| line(what, unit, done, total))
+            })
         });
         Self { shared, printer }
     }
@@ -109,7 +111,10 @@ mod tests {
 
     #[test]
     fn lines_say_how_far() {
-        assert_eq!(line("loading", Unit::Bytes, 512 << 20, 2 << 30), "limpid: loading 512.0 MiB of 2.0 GiB (25 %)");
+        assert_eq!(
+            line("loading", Unit::Bytes, 512 << 20, 2 << 30),
+            "limpid: loading 512.0 MiB of 2.0 GiB (25 %)"
+        );
         assert_eq!(line("prefill", Unit::Tokens, 512, 4096), "limpid: prefill 512 of 4,096 tokens (12 %)");
         assert_eq!(line("loading", Unit::Bytes, 0, 0), "limpid: loading ...");
     }

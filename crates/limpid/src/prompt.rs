@@ -54,7 +54,11 @@ pub(crate) enum Prompt {
     /// As it is, special tokens and all.
     Raw(String),
     /// What a user says, for the model's chat template; a model without one takes the text as it is.
-    Chat { user: String, system: Option<String>, template_args: BTreeMap<String, serde_json::Value> },
+    Chat {
+        user: String,
+        system: Option<String>,
+        template_args: BTreeMap<String, serde_json::Value>,
+    },
 }
 
 impl Prompt {
@@ -66,7 +70,10 @@ impl Prompt {
                 Some(template) => encode_chat(template, user, system, template_args, tokenizer),
                 None if system.is_some() || !template_args.is_empty() => {
                     let option = if system.is_some() { "--system" } else { "--template-arg" };
-                    Err(CliError::usage(format!("{option} needs a chat template, and {} has none", file.name())))
+                    Err(CliError::usage(format!(
+                        "{option} needs a chat template, and {} has none",
+                        file.name()
+                    )))
                 }
                 None => encode_raw(&user, tokenizer),
             },

@@ -70,7 +70,12 @@ impl Sizing<'_> {
     }
 
     /// Refuses what cannot fit.
-    pub(crate) fn check(&self, n: usize, available: Option<AvailableMemory>, remedy: &str) -> Result<(), CliError> {
+    pub(crate) fn check(
+        &self,
+        n: usize,
+        available: Option<AvailableMemory>,
+        remedy: &str,
+    ) -> Result<(), CliError> {
         let need = self.need(n);
         match available {
             Some(available) if need.total() > available.bytes => Err(CliError::failure(format!(

@@ -73,7 +73,9 @@ impl PagePool {
     pub(super) fn check(&self, uses: &[u32]) -> Result<(), String> {
         for (page, (&count, &used)) in self.ref_counts.iter().zip(uses).enumerate() {
             if count != used {
-                return Err(format!("page {page}: reference count {count}, but {used} table entries name it"));
+                return Err(format!(
+                    "page {page}: reference count {count}, but {used} table entries name it"
+                ));
             }
         }
         if let Some(page) = (self.ref_counts.len()..uses.len()).find(|&page| uses[page] > 0) {
@@ -90,7 +92,10 @@ impl PagePool {
         }
         let n_unused = self.ref_counts.iter().filter(|&&count| count == 0).count();
         if n_unused != self.freed.len() {
-            return Err(format!("{n_unused} pages have no user, but the free list holds {}", self.freed.len()));
+            return Err(format!(
+                "{n_unused} pages have no user, but the free list holds {}",
+                self.freed.len()
+            ));
         }
         Ok(())
     }

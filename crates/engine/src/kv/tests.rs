@@ -62,7 +62,11 @@ fn a_fork_shares_pages_and_copies_the_one_it_writes_into() {
     assert_ne!(kv.page_table(second, 0)[1], shared[1]);
 
     kv.extend(first, 1).unwrap();
-    assert_eq!((n_used(&kv), kv.page_table(first, 0)), (3, &shared[..]), "nobody shares it any more: no copy");
+    assert_eq!(
+        (n_used(&kv), kv.page_table(first, 0)),
+        (3, &shared[..]),
+        "nobody shares it any more: no copy"
+    );
     kv.check_integrity().unwrap();
     kv.release(first);
     assert_eq!(n_used(&kv), 2);

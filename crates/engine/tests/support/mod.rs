@@ -2,9 +2,7 @@
 
 use limpid_engine::TokenId;
 use limpid_engine::kv::{KvCache, SeqId};
-use limpid_engine::model::{
-    Batch, BatchLimits, BatchRow, Forward, Model, ModelOptions, Want, arch,
-};
+use limpid_engine::model::{Batch, BatchLimits, BatchRow, Forward, Model, ModelOptions, Want, arch};
 use limpid_engine::trace::NoTrace;
 use limpid_engine::weights::WeightsFile;
 use limpid_kernels::Cpu;
@@ -57,7 +55,8 @@ impl Bench {
         let options = ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits };
         let context_length = config.context_length;
         let model = Model::load(&file, config, cpu, &options, &mut |_| ()).expect("the golden loads");
-        let kv = KvCache::new(model.kv_layout().clone(), 4 * context_length.div_ceil(PAGE_LEN)).expect("memory");
+        let kv =
+            KvCache::new(model.kv_layout().clone(), 4 * context_length.div_ceil(PAGE_LEN)).expect("memory");
         Self { model, kv }
     }
 
@@ -69,12 +68,8 @@ impl Bench {
     pub fn feed(&mut self, seq: SeqId, ids: &[u32]) -> Vec<Vec<f32>> {
         let start = self.kv.len(seq);
         self.kv.extend(seq, ids.len()).expect("the pages are there");
-        let row = |(i, &id)| BatchRow {
-            token: TokenId(id),
-            position: (start + i) as u32,
-            seq,
-            want: Want::Logits,
-        };
+        let row =
+            |(i, &id)| BatchRow { token: TokenId(id), position: (start + i) as u32, seq, want: Want::Logits };
         self.batch(&Batch { rows: ids.iter().enumerate().map(row).collect() })
     }
 

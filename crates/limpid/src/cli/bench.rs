@@ -97,7 +97,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
     let mut bench = Bench { random: SplitMix64(SEED), batch: Batch::default(), model, kv };
     let (prefill, decode) = bench.measure(args)?;
     let json = BenchJson::new(args, &setup, &file, &plan, prefill, decode);
-    if args.json { output::write_json(&json)? } else { output::write(&json.table())? }
+    if args.json {
+        output::write_json(&json)?
+    } else {
+        output::write(&json.table())?
+    }
     Ok(ExitCode::SUCCESS)
 }
 

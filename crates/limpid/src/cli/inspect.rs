@@ -49,6 +49,10 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, CliError> {
     let available = machine::available_memory();
     let fits = available.map(|available| (sizing.longest(file.config.context_length, available), available));
     let report = InspectJson::new(&file, &tokenizer, &defaults, &sizing, setup.kv_format, rows, fits)?;
-    if args.json { output::write_json(&report)? } else { output::write(&report.text())? }
+    if args.json {
+        output::write_json(&report)?
+    } else {
+        output::write(&report.text())?
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -213,8 +213,9 @@ impl Writer<'_> {
         let chosen = choose(logits, self.args.top);
         let text = match self.tokenizer.filter(|_| !self.args.json) {
             None => {
-                let json = serde_json::to_string(&LogitsJson { pos, logits: chosen })
-                    .map_err(|error| CliError::failure(format!("cannot write the logits as JSON: {error}")))?;
+                let json = serde_json::to_string(&LogitsJson { pos, logits: chosen }).map_err(|error| {
+                    CliError::failure(format!("cannot write the logits as JSON: {error}"))
+                })?;
                 let before = if self.n_written == 0 { "[" } else { ",\n " };
                 format!("{before}{json}")
             }

@@ -75,7 +75,8 @@ pub(crate) fn help_or_usage_error(error: &clap::Error) -> Result<ExitCode, CliEr
 /// The parser's message without its usage lines: that is what `--help` is for.
 fn one_line(message: &str) -> String {
     let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
-    let lines = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+    let lines =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
     let text = lines.collect::<Vec<_>>().join(" ");
     format!("{}; see --help", text.strip_prefix("error: ").unwrap_or(&text))
 }

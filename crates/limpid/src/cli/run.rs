@@ -64,13 +64,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let interrupt = Interrupt::listen()?;
     let id = engine.submit(request)?;
     let watch = generate::Watch { console: &console, interrupt: &interrupt, n_prompt: prompt.len(), size };
-    let generation = generate(&mut engine, id, &watch, |text| if args.json { Ok(()) } else { output::write(text) })?;
+    let generation =
+        generate(&mut engine, id, &watch, |text| if args.json { Ok(()) } else { output::write(text) })?;
     if let Some(error) = generation.finished.error {
         return Err(error.into());
     }
     let memory = MemoryReport::new(&sizing, &generation, runtime, engine.kv_stats(), !args.no_kv_cache);
-    let report =
-        Report { generation: &generation, prompt: &prompt, seed: sampling.seed, load, memory, defaults: &defaults };
+    let report = Report {
+        generation: &generation,
+        prompt: &prompt,
+        seed: sampling.seed,
+        load,
+        memory,
+        defaults: &defaults,
+    };
     if args.json {
         output::write_json(&report.json())?;
     } else {
@@ -115,7 +122,8 @@ impl RunArgs {
         let mut context_length = self.context.unwrap_or(of_model);
         if context_length > of_model {
             let source = &file.config.context_length_source;
-            let message = format!("--context is {context_length}, the model was made for {of_model} ({source})");
+            let message =
+                format!("--context is {context_length}, the model was made for {of_model} ({source})");
             return Err(CliError::usage(message));
         }
         let refuse = |max_tokens| too_long(n_prompt, max_tokens, context_length);
@@ -123,9 +131,16 @@ impl RunArgs {
             // Some output is wanted, as much as there is room for.
             None if n_prompt >= context_length => return Err(refuse(None)),
             None => {
-                sizing.check(n_prompt + 1, available, "Use a model in a smaller format, or a shorter prompt")?;
-                let fits = available.map_or(context_length, |available| sizing.longest(context_length, available));
-                if fits < context_length && let Some(available) = available {
+                sizing.check(
+                    n_prompt + 1,
+                    available,
+                    "Use a model in a smaller format, or a shorter prompt",
+                )?;
+                let fits =
+                    available.map_or(context_length, |available| sizing.longest(context_length, available));
+                if fits < context_length
+                    && let Some(available) = available
+                {
                     console.note(&format!(
                         "context cut from {} to {} tokens: that is what {} holds ({})",
                         units::count(context_length),
@@ -194,7 +209,8 @@ fn warn(console: &Console, tokenizer: &Tokenizer, defaults: &Defaults) {
         console.note(&format!("warning: {warning}"));
     }
     for key in &defaults.not_followed {
-        console.note(&format!("warning: the model's files set {key}, which is not supported and is left out"));
+        console
+            .note(&format!("warning: the model's files set {key}, which is not supported and is left out"));
     }
 }
 

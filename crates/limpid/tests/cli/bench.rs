@@ -7,8 +7,12 @@ fn json_has_prefill_and_decode_in_tokens_a_second() {
     let args = ["bench", "--prefill", "40", "--decode", "4", "--depth", "70", "--sequences", "3", "--json"];
     let json = limpid(&[&args[..], &["--repetitions", "3", "--threads", "1"]].concat()).json();
     for name in ["prefill", "decode"] {
-        let mut repetitions: Vec<f64> =
-            json[format!("{name}_repetitions")].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+        let mut repetitions: Vec<f64> = json[format!("{name}_repetitions")]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_f64().unwrap())
+            .collect();
         assert_eq!(repetitions.len(), 3);
         repetitions.sort_by(f64::total_cmp);
         assert_eq!(json[name].as_f64(), Some(repetitions[1]), "the median");

@@ -10,7 +10,10 @@ fn json_has_the_facts_of_the_embedded_model() {
     assert_eq!(json["context_length"].to_string(), r#"{"tokens":1024,"source":"llama.context_length"}"#);
     let formats = &json["tensors"]["by_format"];
     assert_eq!(keys(formats), ["F32", "Q8_0"]);
-    assert_eq!(formats["Q8_0"]["tensors"].as_u64().unwrap() + formats["F32"]["tensors"].as_u64().unwrap(), 56);
+    assert_eq!(
+        formats["Q8_0"]["tensors"].as_u64().unwrap() + formats["F32"]["tensors"].as_u64().unwrap(),
+        56
+    );
     let eos = json["tokenizer"]["eos"].as_array().unwrap();
     assert_eq!(eos[0]["id"], 3);
     assert_eq!(eos[0]["text"], "<|im_end|>");
@@ -33,7 +36,11 @@ fn a_path_gives_the_same_facts_as_the_embedded_copy() {
     let without_name = |text: String| text.split_once('\n').unwrap().1.to_owned();
     // The last line shows the memory that is free at that moment.
     let facts = |text: String| {
-        without_name(text).lines().filter(|line| !line.starts_with("fits")).map(str::to_owned).collect::<Vec<_>>()
+        without_name(text)
+            .lines()
+            .filter(|line| !line.starts_with("fits"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let embedded = facts(text(&["inspect"]));
     assert_eq!(facts(text(&["inspect", POCKET])), embedded);
@@ -62,7 +69,10 @@ fn contexts_show_what_grows_and_how() {
 fn the_table_labels_each_column_with_its_growth() {
     let text = limpid(&["inspect", "--context", "512,2k"]).success().stdout;
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-    let title = lines.iter().position(|line| line.first() == Some(&"context") && line.contains(&"workspace")).unwrap();
+    let title = lines
+        .iter()
+        .position(|line| line.first() == Some(&"context") && line.contains(&"workspace"))
+        .unwrap();
     assert_eq!(lines[title + 1], ["n", "constant", "~", "n", "~", "chunk", "~", "n", "~", "n^2"]);
     assert_eq!(lines[title + 2][0], "512");
     assert_eq!(lines[title + 3][0], "2,048*");

@@ -46,7 +46,8 @@ fn positions_do_not_depend_on_chunks_or_on_what_else_is_asked() {
 #[test]
 fn more_positions_than_are_held_at_once() {
     let ids = (0..100).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
-    let json = limpid(&["logits", "--prompt-tokens", &ids, "--positions", "all", "--top", "1", "--json"]).json();
+    let json =
+        limpid(&["logits", "--prompt-tokens", &ids, "--positions", "all", "--top", "1", "--json"]).json();
     let last = limpid(&["logits", "--prompt-tokens", &ids, "--top", "1", "--json"]).json();
     assert_eq!(json.as_array().unwrap().len(), 100);
     assert_eq!(json[99], last[0]);
@@ -63,7 +64,11 @@ fn people_get_a_list_with_pieces() {
 
 #[test]
 fn what_is_not_there_is_refused() {
-    expect_error(&["logits", "--prompt-tokens", "1,2", "--positions", "2"], 2, &["--positions has 2", "0 to 1"]);
+    expect_error(
+        &["logits", "--prompt-tokens", "1,2", "--positions", "2"],
+        2,
+        &["--positions has 2", "0 to 1"],
+    );
     expect_error(&["logits", "--prompt-tokens", "4096"], 2, &["4096"]);
     expect_error(&["logits", "a", "--top", "0"], 2, &["--top"]);
     let long = vec!["5"; 1025].join(",");

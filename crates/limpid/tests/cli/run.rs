@@ -16,7 +16,9 @@ fn the_text_is_on_standard_output_and_the_summary_is_one_line_on_standard_error(
     assert!(outcome.stdout.split_whitespace().count() > 20, "{}", outcome.stdout);
     let summary = outcome.stderr.strip_suffix('\n').unwrap();
     assert!(!summary.contains('\n'), "{summary}");
-    for part in ["load ", "TTFT ", "queue ", "tokenize ", "prefill ", "first sample ", "TPOT ", "tok/s", "memory "] {
+    for part in
+        ["load ", "TTFT ", "queue ", "tokenize ", "prefill ", "first sample ", "TPOT ", "tok/s", "memory "]
+    {
         assert!(summary.contains(part), "`{part}` is not in {summary}");
     }
     assert!(summary.contains("predicted") && summary.contains("stop (EOS, token 3)"), "{summary}");
@@ -67,7 +69,10 @@ fn json_is_one_object_with_the_documented_fields() {
     assert_eq!((&json["finish_reason"], &json["stop"]["reason"]), (&"length".into(), &"max_tokens".into()));
     let n_prompt = json["prompt_token_ids"].as_array().unwrap().len();
     let usage = &json["usage"];
-    assert_eq!((usage["prompt_tokens"].as_u64(), usage["completion_tokens"].as_u64()), (Some(n_prompt as u64), Some(20)));
+    assert_eq!(
+        (usage["prompt_tokens"].as_u64(), usage["completion_tokens"].as_u64()),
+        (Some(n_prompt as u64), Some(20))
+    );
     assert_eq!(json["token_ids"].as_array().unwrap().len(), 20);
     // Each token once; the last one is never an input.
     assert_eq!(usage["computed_tokens"].as_u64(), Some(n_prompt as u64 + 19));
@@ -108,9 +113,16 @@ fn a_drawn_seed_is_reported_and_repeats_the_text() {
 #[test]
 fn chunks_threads_and_the_kv_cache_change_no_byte() {
     for compute in ["fast", "f32"] {
-        let ids = |more: &[&str]| run_json(&[&["-n", "60", "--compute", compute], more].concat())["token_ids"].clone();
+        let ids = |more: &[&str]| {
+            run_json(&[&["-n", "60", "--compute", compute], more].concat())["token_ids"].clone()
+        };
         let plain = ids(&["--threads", "1"]);
-        for more in [&["--prefill-chunk", "1"][..], &["--prefill-chunk", "3"], &["--threads", "2"], &["--no-kv-cache"]] {
+        for more in [
+            &["--prefill-chunk", "1"][..],
+            &["--prefill-chunk", "3"],
+            &["--threads", "2"],
+            &["--no-kv-cache"],
+        ] {
             assert_eq!(ids(more), plain, "{compute} {more:?}");
         }
     }
@@ -155,7 +167,13 @@ fn a_system_message_and_token_ids() {
     let plain = run_json(&["-n", "5"]);
     let system = run_json(&["-n", "5", "--system", "You tell stories."]);
     assert_ne!(plain["prompt_token_ids"], system["prompt_token_ids"]);
-    let ids = plain["prompt_token_ids"].as_array().unwrap().iter().map(Value::to_string).collect::<Vec<_>>().join(",");
+    let ids = plain["prompt_token_ids"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(Value::to_string)
+        .collect::<Vec<_>>()
+        .join(",");
     let by_ids = limpid(&["run", "--prompt-tokens", &ids, "--json", "--seed", "1", "-n", "5"]).json();
     assert_eq!(by_ids["token_ids"], plain["token_ids"]);
     assert_eq!(by_ids["prompt_token_ids"], plain["prompt_token_ids"]);
@@ -167,7 +185,8 @@ fn raw_text_is_taken_as_it_is() {
     let ids = limpid(&["tokenize", "<|im_start|>user\nHi", "--json"]).json();
     assert_eq!(raw["prompt_token_ids"], ids["ids"]);
     let chat = limpid(&["run", "<|im_start|>user\nHi", "--json", "-n", "1"]).json();
-    let n_start = |json: &Value| json["prompt_token_ids"].as_array().unwrap().iter().filter(|&id| *id == 2).count();
+    let n_start =
+        |json: &Value| json["prompt_token_ids"].as_array().unwrap().iter().filter(|&id| *id == 2).count();
     assert_eq!(n_start(&raw), 1);
     assert_eq!(n_start(&chat), 2, "a message cannot begin a turn: the template's own two tokens");
 }

@@ -10,7 +10,9 @@ fn run_json(more: &[&str]) -> Value {
 #[test]
 fn temperature_0_top_k_1_and_top_p_0_are_greedy() {
     let greedy = run_json(&["-n", "30", "--temperature", "0"]);
-    for more in [&["--top-k", "1"][..], &["--top-p", "0"], &["--min-p", "1"], &["--temperature", "0", "--seed", "9"]] {
+    for more in
+        [&["--top-k", "1"][..], &["--top-p", "0"], &["--min-p", "1"], &["--temperature", "0", "--seed", "9"]]
+    {
         let args = [&["run", PROMPT, "--json", "-n", "30"], more].concat();
         assert_eq!(limpid(&args).json()["token_ids"], greedy["token_ids"], "{more:?}");
     }

@@ -52,7 +52,8 @@ fn ctrl_c_ends_the_text_and_still_prints_the_summary() {
 
 #[test]
 fn ctrl_c_ends_a_json_run_with_its_object() {
-    let (mut child, mut first) = (command(&[&LONG, &["--json"][..]].concat()).spawn().unwrap(), String::new());
+    let (mut child, mut first) =
+        (command(&[&LONG, &["--json"][..]].concat()).spawn().unwrap(), String::new());
     // Nothing is written before the end: give it time to begin.
     std::thread::sleep(std::time::Duration::from_millis(1500));
     interrupt(&child);
@@ -67,7 +68,10 @@ fn the_prompt_can_come_from_standard_input_or_a_file() {
     let args = ["run", "--json", "-n", "8", "--seed", "1"];
     let by_argument = limpid(&[&args[..], &[PROMPT]].concat()).json();
     let by_stdin = limpid_with_stdin(&args, format!("{PROMPT}\n").as_bytes()).json();
-    assert_eq!(by_stdin["prompt_token_ids"], by_argument["prompt_token_ids"], "the last line break is dropped");
+    assert_eq!(
+        by_stdin["prompt_token_ids"], by_argument["prompt_token_ids"],
+        "the last line break is dropped"
+    );
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{PROMPT}\r\n")).unwrap();
     let path = file.path().to_str().unwrap();

@@ -9,7 +9,8 @@ fn ids(json: &Value) -> String {
 
 #[test]
 fn there_and_back() {
-    for text in ["Once upon a time", " two  spaces\n", "Grüße, 狐 🦊", "<|im_start|>user\nHi<|im_end|>"] {
+    for text in ["Once upon a time", " two  spaces\n", "Grüße, 狐 🦊", "<|im_start|>user\nHi<|im_end|>"]
+    {
         let json = limpid(&["tokenize", "--no-bos", "--json", text]).json();
         assert_eq!(keys(&json), ["ids", "pieces", "count"]);
         let n = json["ids"].as_array().unwrap().len();

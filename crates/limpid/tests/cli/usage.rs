@@ -26,7 +26,8 @@ fn help_of_run_groups_options_and_names_ranges_and_defaults() {
         assert!(help.contains(heading), "{heading}");
     }
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    for part in ["-n, --max-tokens", "-c, --context", "-t, --threads", "-m, --model", "from 0 to 1; 1 is off"] {
+    for part in ["-n, --max-tokens", "-c, --context", "-t, --threads", "-m, --model", "from 0 to 1; 1 is off"]
+    {
         assert!(words.contains(part), "{part}");
     }
 }
@@ -57,12 +58,20 @@ fn values_out_of_range_name_the_option_and_the_range() {
     expect_error(&["run", PROMPT, "--temperature", "-1"], 2, &["--temperature is -1", "0 (greedy) or"]);
     expect_error(&["run", PROMPT, "--temperature", "nan"], 2, &["--temperature is NaN"]);
     expect_error(&["run", PROMPT, "--top-p", "1.5"], 2, &["--top-p is 1.5", "from 0 to 1"]);
-    expect_error(&["run", PROMPT, "--presence-penalty", "-3"], 2, &["--presence-penalty is -3", "from -2 to 2"]);
+    expect_error(
+        &["run", PROMPT, "--presence-penalty", "-3"],
+        2,
+        &["--presence-penalty is -3", "from -2 to 2"],
+    );
     expect_error(&["run", PROMPT, "--max-tokens", "0"], 2, &["--max-tokens", "1 or more"]);
     expect_error(&["run", PROMPT, "-n", "5", "--min-tokens", "6"], 2, &["--min-tokens is 6", "5"]);
     expect_error(&["run", PROMPT, "--threads", "0"], 2, &["--threads", "1..=512"]);
     expect_error(&["run", PROMPT, "--prefill-chunk", "0"], 2, &["--prefill-chunk"]);
-    expect_error(&["run", PROMPT, "--context", "2k"], 2, &["--context is 2048", "1024", "llama.context_length"]);
+    expect_error(
+        &["run", PROMPT, "--context", "2k"],
+        2,
+        &["--context is 2048", "1024", "llama.context_length"],
+    );
     expect_error(&["run", PROMPT, "--stop", ""], 2, &["--stop is an empty string"]);
     expect_error(&["run", "--prompt-tokens", "1,4096"], 2, &["4096", "position 1"]);
     expect_error(&["run", PROMPT, "--stop-token-ids", "4096"], 2, &["--stop-token-ids is 4096"]);

@@ -154,7 +154,8 @@ impl InspectJson {
         fits: Option<(usize, AvailableMemory)>,
     ) -> Result<Self, CliError> {
         let config = &file.config;
-        let Some(LayerConfig { mixer: MixerConfig::Attention(attention), ffn }) = config.layers.first() else {
+        let Some(LayerConfig { mixer: MixerConfig::Attention(attention), ffn }) = config.layers.first()
+        else {
             return Err(CliError::failure(format!("{} has no layers", file.name())));
         };
         let FfnConfig::Dense { intermediate_size, .. } = *ffn;
@@ -229,14 +230,20 @@ impl InspectJson {
             facts.push(("tensors", format!("{tensors} {format}, {parameters} parameters, {bytes}")));
         }
         let context = &self.context_length;
-        facts.push(("context length", format!("{} tokens ({})", units::count(context.tokens), context.source)));
+        facts.push((
+            "context length",
+            format!("{} tokens ({})", units::count(context.tokens), context.source),
+        ));
         facts.extend(self.tokenizer.facts());
         facts.push(("chat template", if self.chat_template { "yes" } else { "none" }.to_owned()));
         facts.push(("default sampling", self.defaults.text()));
         facts.push(("size on disk", units::bytes(self.size_on_disk_bytes as usize)));
         facts.push(("weights in memory", units::bytes(self.weights_bytes)));
         facts.extend(self.kv.facts());
-        facts.push(("fits this machine", self.fits.as_ref().map_or_else(|| "unknown".to_owned(), FitsJson::text)));
+        facts.push((
+            "fits this machine",
+            self.fits.as_ref().map_or_else(|| "unknown".to_owned(), FitsJson::text),
+        ));
         facts
     }
 }
@@ -311,15 +318,16 @@ impl KvJson {
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {
-        let mut facts = vec![(
-            "KV cache",
-            format!("{} a token ({})", units::bytes(self.bytes_per_token), self.format),
-        )];
+        let mut facts =
+            vec![("KV cache", format!("{} a token ({})", units::bytes(self.bytes_per_token), self.format))];
         for KvGroupJson { layers, window, bytes_per_token } in &self.layer_groups {
             if let Some(window) = window {
                 let bytes = units::bytes(*bytes_per_token);
                 let window = units::count(*window as usize);
-                facts.push(("", format!("{layers} layers, {bytes} of it, stop growing after {window} tokens")));
+                facts.push((
+                    "",
+                    format!("{layers} layers, {bytes} of it, stop growing after {window} tokens"),
+                ));
             }
         }
         facts
@@ -342,14 +350,9 @@ fn memory_table(rows: &[MemoryRow]) -> String {
     let growth = ["n", "constant", "~ n", "~ chunk", "~ n", "~ n^2"].map(str::to_owned);
     let mut lines = vec![title, growth];
     for row in rows {
-        let bytes = [
-            row.weights_bytes,
-            row.kv_bytes,
-            row.workspace_bytes,
-            row.total_bytes,
-            row.score_matrix_bytes,
-        ]
-        .map(units::bytes);
+        let bytes =
+            [row.weights_bytes, row.kv_bytes, row.workspace_bytes, row.total_bytes, row.score_matrix_bytes]
+                .map(units::bytes);
         let [weights, kv, workspace, total, scores] = bytes;
         let mark = if row.is_beyond_model { "*" } else { "" };
         lines.push([units::count(row.context) + mark, weights, kv, workspace, total, scores]);

@@ -96,7 +96,9 @@ impl PromptArgs {
             return Ok(Prompt::Raw(text));
         }
         if text.is_empty() {
-            return Err(CliError::usage("the prompt is empty; with --raw it may be, if the model has a BOS token"));
+            return Err(CliError::usage(
+                "the prompt is empty; with --raw it may be, if the model has a BOS token",
+            ));
         }
         let template_args = self.template_arg.iter().cloned().collect();
         Ok(Prompt::Chat { user: text, system: self.system.clone(), template_args })
@@ -104,7 +106,8 @@ impl PromptArgs {
 }
 
 fn template_arg(text: &str) -> Result<(String, serde_json::Value), String> {
-    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected, such as enable_thinking=false")?;
+    let (name, value) =
+        text.split_once('=').ok_or("NAME=VALUE is expected, such as enable_thinking=false")?;
     let is_name = |c: char| c == '_' || c.is_alphanumeric();
     if name.is_empty() || !name.chars().all(is_name) || name.starts_with(|c: char| c.is_numeric()) {
         return Err(format!("`{name}` cannot be the name of a variable in a template"));

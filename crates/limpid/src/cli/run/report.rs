@@ -214,7 +214,12 @@ struct UsageJson {
 impl UsageJson {
     fn new(usage: &Usage) -> Self {
         let &Usage { prompt_tokens, completion_tokens, computed_tokens } = usage;
-        Self { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens, computed_tokens }
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+            computed_tokens,
+        }
     }
 }
 
