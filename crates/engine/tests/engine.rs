@@ -89,10 +89,14 @@ fn fake(config: &EngineConfig) -> FakeModel {
 
 /// Prompts have one token, BOS.
 fn scripted(script: &[u32], fails_at: Option<usize>) -> Engine {
+    scripted_after(1, script, fails_at)
+}
+
+fn scripted_after(n_prompt: u32, script: &[u32], fails_at: Option<usize>) -> Engine {
     let config = config();
     let logits = Rows::new(config.max_sequences, harness::VOCAB_SIZE).unwrap();
     let inner = fake(&config);
-    let model = Scripted { inner, n_prompt: 1, script: ids(script), logits, fails_at, n_calls: 0 };
+    let model = Scripted { inner, n_prompt, script: ids(script), logits, fails_at, n_calls: 0 };
     Engine::new(Box::new(model), harness::tokenizer(), config, Box::new(StoppedClock)).unwrap()
 }
 
@@ -278,18 +282,37 @@ fn broken_logits_end_their_request_alone() {
 }
 
 #[test]
-fn a_failed_batch_ends_the_requests_in_it() {
-    let mut engine = scripted(&letters("abcdef"), Some(1));
-    let first = engine.submit(request(&[BOS.0], 5)).unwrap();
-    let mut events = Events::default();
+fn a_failed_batch_ends_the_requests_in_it_alone() {
+    let mut engine = scripted_after(40, &letters("abcdef"), Some(3));
+    let first = engine.submit(request(&[3; 40], 5)).unwrap();
+    let (mut log, mut events) = (Log::default(), Events::default());
+    // Three chunks, the last of which gives the first token.
+    for _ in 0..3 {
+        engine.step(&mut events);
+    }
+    let second = engine.submit(request(&[3; 40], 5)).unwrap();
+    let third = engine.submit(request(&[3; 40], 5)).unwrap();
+    // The fourth batch fails: a row of the first request and a chunk of the second. The third has to wait.
     engine.step(&mut events);
-    engine.step(&mut events);
-    let mut log = Log::default();
     log.take(&mut events);
-    assert!(matches!(log.0[&first].finished().error, Some(RequestError::Forward(_))));
+    for failed in [first, second] {
+        assert!(matches!(log.0[&failed].finished().error, Some(RequestError::Forward(_))));
+    }
     assert_eq!((log.0[&first].text.as_str(), engine.kv_stats().n_used_pages), ("a", 0));
-    let second = engine.submit(request(&[BOS.0], 5)).unwrap();
-    assert_eq!(run_to_end(&mut engine).0[&second].text, "abcde", "the engine goes on");
+    assert_eq!(harness::go_on_to_end(&mut engine, log).0[&third].text, "abcde");
+}
+
+#[test]
+fn penalties_see_what_was_generated() {
+    let mut penalized = request(&[BOS.0], 2);
+    penalized.sampling.temperature = 0.0;
+    assert_eq!(run_alone(scripted(&letters("aa"), None), penalized.clone()).text, "aa");
+    // The favourite's logit is 100, all others are 0: 100 / 100 - 2 is less.
+    penalized.sampling.repetition_penalty = 100.0;
+    penalized.sampling.presence_penalty = 2.0;
+    let outcome = run_alone(scripted(&letters("aa"), None), penalized);
+    assert_eq!(outcome.tokens[0], A);
+    assert_ne!(outcome.tokens[1], A);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Which pages of a layer group are in use, and by how many page tables.
 
+use super::NO_PAGE;
+
 /// Reference counts and the free pages of one layer group. Ids are indices below `n_pages`.
 ///
 /// A page that was given back is handed out again before one that was never used: memory that nobody has touched is
@@ -14,6 +16,7 @@ pub(super) struct PagePool {
 
 impl PagePool {
     pub(super) fn new(n_pages: usize) -> Self {
+        assert!(n_pages <= NO_PAGE as usize, "{n_pages} pages: ids have 32 bits");
         // Both lists get their room now (4 bytes a page), so that taking and giving back never allocate.
         Self { ref_counts: Vec::with_capacity(n_pages), freed: Vec::with_capacity(n_pages), n_pages }
     }

@@ -160,7 +160,12 @@ impl Log {
 
 /// Steps until nothing is left to do.
 pub fn run_to_end(engine: &mut Engine) -> Log {
-    let (mut log, mut events) = (Log::default(), Events::default());
+    go_on_to_end(engine, Log::default())
+}
+
+/// The same, for requests whose first events are in `log` already.
+pub fn go_on_to_end(engine: &mut Engine, mut log: Log) -> Log {
+    let mut events = Events::default();
     for _ in 0..100_000 {
         if engine.is_idle() {
             return log;
