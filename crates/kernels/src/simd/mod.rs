@@ -21,8 +21,7 @@ mod tests;
 
 use crate::isa::Isa;
 
-/// Lanes of the virtual vector: also the rows of a weight panel and the keys of an attention tile.
-pub const LANES: usize = 16;
+pub use crate::buffer::LANES;
 
 /// Something to compute, written once for all instruction sets.
 pub trait Kernel {

@@ -1,7 +1,7 @@
 //! The virtual vector in plain Rust: runs anywhere, and the oracle of the other implementations.
 //!
-//! Nothing is inlined: a fused multiply-add without the instruction is a call anyway, and kernels in which 16 calls stand
-//! for each of them would take minutes to compile.
+//! Nothing is inlined: a fused multiply-add without the instruction is a call anyway, and kernels in which 16 calls
+//! stand for each of them would take minutes to compile.
 
 use super::{LANES, Simd};
 use half::{bf16, f16};
