@@ -82,7 +82,7 @@ fn raise_exception(message: String) -> Result<Value, Error> {
 }
 
 /// Prints as Python does: minijinja's way, but for floats that Python writes with an exponent.
-fn print(out: &mut Output, state: &State, value: &Value) -> Result<(), Error> {
+fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     if value.kind() == ValueKind::Number && !value.is_integer() {
         return out.write_str(&json::number(value)?).map_err(Error::from);
     }
