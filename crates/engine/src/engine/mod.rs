@@ -59,8 +59,8 @@ pub enum ConfigError {
     #[error("a context of {asked} tokens is more than the {most} that the model was made for")]
     ContextTooLong { asked: usize, most: usize },
     #[error(
-        "{max_sequences} sequences with a prefill chunk of {prefill_chunk} make batches of {n_rows} rows; the model was \
-         loaded for {most}. Lower one of them"
+        "{max_sequences} sequences with a prefill chunk of {prefill_chunk} make batches of {n_rows} rows; \
+         the model was loaded for {most}. Lower one of them"
     )]
     BatchTooLarge { max_sequences: usize, prefill_chunk: usize, n_rows: usize, most: usize },
     #[error("{asked} sequences may want logits at once; the model was loaded for {most}")]
