@@ -35,6 +35,17 @@ fn pages_are_taken_as_needed_and_given_back() {
 }
 
 #[test]
+fn every_position_has_its_own_slot() {
+    let mut kv = cache(&[None], 4);
+    let seq = kv.create(3 * PAGE);
+    kv.extend(seq, 3 * PAGE).unwrap();
+    for position in 0..3 * PAGE {
+        let page = kv.page_table(seq, 0)[position / PAGE];
+        assert_eq!(kv.slot(seq, 0, position), KvSlot { page, offset: (position % PAGE) as u32 });
+    }
+}
+
+#[test]
 fn used_pages_are_taken_again_before_fresh_ones() {
     let mut kv = cache(&[None], 8);
     for _ in 0..5 {
