@@ -125,7 +125,7 @@ fn difference(expected: &[&str], found: &[&str]) -> Option<(usize, usize)> {
     let mut lines = expected.iter().enumerate();
     while let Some((i, &line)) = lines.next() {
         if line == "..." {
-            let Some((next, &line)) = lines.next() else { return None };
+            let (next, &line) = lines.next()?;
             match found[at..].iter().position(|found| line_matches(line, found)) {
                 Some(n_skipped) => at += n_skipped + 1,
                 None => return Some((next, found.len())),
