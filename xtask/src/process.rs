@@ -93,3 +93,32 @@ pub(crate) fn shown(command: &Command) -> String {
 fn text(value: &OsStr) -> String {
     value.to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn output_and_memory_are_measured() {
+        let run = measure(&mut shell("sleep 0.2; echo '{\"a\": 1}'")).unwrap();
+        assert_eq!(run.json["a"], 1);
+        assert!(!cfg!(target_os = "linux") || run.peak_bytes > 100_000, "{}", run.peak_bytes);
+    }
+
+    #[test]
+    fn failures_name_the_command() {
+        for script in ["exit 3", "echo text"] {
+            let error = measure(&mut shell(script)).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("sh -c {script}: ")), "{error}");
+        }
+        let error =
+            run(Command::new("sh").args(["-c", "exit 3"]).env("LEVEL", "low")).unwrap_err().to_string();
+        assert_eq!(error, "LEVEL=low sh -c exit 3: exit status: 3");
+    }
+}

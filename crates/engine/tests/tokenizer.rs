@@ -359,6 +359,26 @@ fn hf_tokens_may_be_named_in_the_special_tokens_map() {
 }
 
 #[test]
+fn hf_tokens_with_a_role_are_special() {
+    // tokenizer.json calls `<|eot|>` ordinary and does not list the letter `!` as added.
+    let mut file: serde_json::Value = serde_json::from_slice(&tokenizer_json(json!(null))).unwrap();
+    file["added_tokens"][2]["special"] = json!(false);
+    let file = serde_json::to_vec(&file).unwrap();
+    let config = json!({"eos_token": "<|eot|>", "additional_special_tokens": ["!", "absent"]});
+    let build = |config| HfTokenizer {
+        tokenizer_json: Some(&file),
+        tokenizer_config: config,
+        ..HfTokenizer::default()
+    };
+    let plain = build(None).build().unwrap();
+    assert!(!plain.is_special(TokenId(258)) && !plain.is_special(TokenId(u32::from(b'!'))));
+    let tokenizer = build(Some(&config)).build().unwrap();
+    assert!(tokenizer.is_special(TokenId(258)) && tokenizer.is_special(TokenId(u32::from(b'!'))));
+    assert_eq!(tokenizer.encode("<|eot|>", Specials::Text, false).unwrap(), bytes("<|eot|>"));
+    assert_eq!(encode(&tokenizer, "<|eot|>"), ids(&[258]));
+}
+
+#[test]
 fn special_texts_lists_what_is_read_as_a_token() {
     let tokenizer = chatml().build().unwrap();
     let texts: Vec<&str> = tokenizer.special_texts().collect();

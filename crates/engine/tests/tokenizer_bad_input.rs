@@ -145,6 +145,9 @@ fn hf_models_that_cannot_be() {
     file["model"]["vocab"]["zzz"] = json!(4_000_000_000u32);
     refused(build(&serde_json::to_vec(&file).unwrap()), &["tokenizer.json", "4000000000", "holes"]);
     file = llama3();
+    file["model"]["vocab"]["zzz"] = json!(5);
+    refused(build(&serde_json::to_vec(&file).unwrap()), &["tokenizer.json", "the id 5", "zzz"]);
+    file = llama3();
     file["model"]["end_of_word_suffix"] = json!("</w>");
     refused(build(&serde_json::to_vec(&file).unwrap()), &["tokenizer.json: model", "</w>"]);
 }

@@ -39,9 +39,10 @@ struct Shared {
     wake: Condvar,
 }
 
-// SAFETY: `job` is written by `for_each` only while the phase is even and `n_joined` is 0. A worker reads it only between
-// raising `n_joined`, then finding the phase odd, and lowering `n_joined`. All of these are sequentially consistent: either
-// the worker sees the phase closed, or `for_each` sees it joined and waits. The pointer in it is to something `Sync`.
+// SAFETY: `job` is written by `for_each` only while the phase is even and `n_joined` is 0. A worker reads it only
+// between raising `n_joined`, then finding the phase odd, and lowering `n_joined`. All of these are sequentially
+// consistent: either the worker sees the phase closed, or `for_each` sees it joined and waits. The pointer in it is to
+// something `Sync`.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; nothing in it belongs to a thread.
 unsafe impl Send for Shared {}

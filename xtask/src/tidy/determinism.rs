@@ -35,7 +35,7 @@ pub(super) fn float_functions(source: &Source) -> Vec<Complaint> {
 }
 
 /// All environment variables that any program here reads; CONTRIBUTING.md explains them.
-pub(super) const ENVIRONMENT: &[&str] = &["LIMPID_ISA", "NO_COLOR", "CARGO"];
+pub(super) const ENVIRONMENT: &[&str] = &["LIMPID_ISA", "LIMPID_TEST_TOKENIZERS", "NO_COLOR", "CARGO"];
 
 pub(super) fn environment(source: &Source) -> Vec<Complaint> {
     const READERS: [&str; 4] = ["env::var(", "env::var_os(", "env::vars(", "env::vars_os("];
@@ -47,8 +47,8 @@ pub(super) fn environment(source: &Source) -> Vec<Complaint> {
         for at in READERS.iter().filter_map(|reader| line.code.find(reader).map(|at| at + reader.len())) {
             // Columns are counted in characters: comments and literals may hold any.
             let n_chars = line.code[..at].chars().count();
-            let argument: String = line.text.chars().skip(n_chars).collect();
-            let is_listed = |name: &&str| argument.starts_with(&format!("\"{name}\""));
+            let argument: String = line.text.chars().skip(n_chars).take_while(|&c| c != ')').collect();
+            let is_listed = |name: &&str| is_name(source, &argument, name);
             if !ENVIRONMENT.iter().any(is_listed) {
                 complaints.push((
                     i + 1,
@@ -60,4 +60,10 @@ pub(super) fn environment(source: &Source) -> Vec<Complaint> {
         }
     }
     complaints
+}
+
+/// Whether an argument is the name as a literal, or a constant of this file that is.
+fn is_name(source: &Source, argument: &str, name: &str) -> bool {
+    let constant = format!("const {argument}: &str = \"{name}\";");
+    argument == format!("\"{name}\"") || source.lines.iter().any(|line| line.text.ends_with(&constant))
 }

@@ -196,6 +196,8 @@ fn variables_that_nobody_knows() {
     expect_code(ENGINE, "let a = std::env::var(\"LIMPID_SECRET\");", &["2 environment"]);
     expect_code(ENGINE, "let a = \"é\"; std::env::var_os(name);", &["2 environment"]);
     expect_code(ENGINE, "let a = \"é\"; std::env::var_os(\"LIMPID_ISA\");", &[]);
+    expect_code(ENGINE, "const A: &str = \"LIMPID_ISA\";\nstd::env::var(A);", &[]);
+    expect_code(ENGINE, "const A: &str = \"LIMPID_SECRET\";\nstd::env::var(A);", &["3 environment"]);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use std::fmt;
 
 use minijinja::value::{ValueKind, from_args};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter,
+};
 use minijinja_contrib::pycompat;
 
 use super::clock::DateTime;
@@ -42,6 +44,7 @@ pub(super) fn new() -> Result<Environment<'static>, Error> {
     let syntax = minijinja::syntax::SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
     environment.set_syntax(syntax);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_formatter(print);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_unknown_method_callback(python_method);
     environment.set_recursion_limit(MAX_RECURSION);
@@ -76,6 +79,14 @@ impl std::error::Error for Raised {}
 
 fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Raised(message)))
+}
+
+/// Prints as Python does: minijinja's way, but for floats that Python writes with an exponent.
+fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    if value.kind() == ValueKind::Number && !value.is_integer() {
+        return out.write_str(&json::number(value)?).map_err(Error::from);
+    }
+    escape_formatter(out, state, value)
 }
 
 /// As in Jinja2, whatever has a length and items: strings and dicts too.

@@ -22,6 +22,8 @@ pub enum ChatError {
     Thread(std::io::Error),
     #[error("the template argument `{name}` is one that every template is given; choose another name")]
     ReservedArgument { name: String },
+    #[error("message {index} is not a JSON object with the keys `role` and `content`")]
+    NoMessage { index: usize },
     #[error("the messages hold all of the noncharacters U+FDD0 to U+FDEF; take one of them out")]
     NoMark,
 }

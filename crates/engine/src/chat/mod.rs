@@ -123,24 +123,33 @@ impl ChatTemplate {
         })
     }
 
-    /// Renders the prompt.
+    /// Renders a conversation.
     pub fn render(&self, messages: &[Message], options: &RenderOptions<'_>) -> Result<Rendered, ChatError> {
+        let messages: Vec<Json> = messages
+            .iter()
+            .map(|message| serde_json::json!({"role": message.role, "content": message.content}))
+            .collect();
+        self.render_json(&messages, options)
+    }
+
+    /// Renders messages with whatever keys the template knows (`tool_calls`, content in parts), each a JSON object.
+    /// As in transformers, keys without a value are dropped, and reasoning has all the names that templates use.
+    pub fn render_json(&self, messages: &[Json], options: &RenderOptions<'_>) -> Result<Rendered, ChatError> {
         const RESERVED: [&str; 2] = ["messages", "add_generation_prompt"];
         if let Some(name) = options.args.keys().find(|name| RESERVED.contains(&name.as_str())) {
             return Err(ChatError::ReservedArgument { name: name.clone() });
         }
+        let messages = messages
+            .iter()
+            .enumerate()
+            .map(|(index, message)| normalized(message).ok_or(ChatError::NoMessage { index }))
+            .collect::<Result<Vec<Json>, ChatError>>()?;
         let mut outside: Vec<&str> = vec![&self.source];
-        outside.extend(messages.iter().flat_map(|message| [message.role.as_str(), message.content.as_str()]));
-        options.args.values().for_each(|value| strings(value, &mut outside));
+        messages.iter().chain(options.args.values()).for_each(|value| strings(value, &mut outside));
         let mark = marks::choose(outside.into_iter()).ok_or(ChatError::NoMark)?;
 
         let marked = |text: &str| Value::from(options.tokens.special.mark(text, mark));
-        let turns: Vec<Value> = messages
-            .iter()
-            .map(|message| {
-                Value::from_pairs([("role", marked(&message.role)), ("content", marked(&message.content))])
-            })
-            .collect();
+        let turns: Vec<Value> = messages.iter().map(|message| from_json(message, &marked)).collect();
         // As in transformers, `tools` and `documents` are always there.
         let mut variables: BTreeMap<String, Value> = BTreeMap::from([
             ("messages".to_string(), Value::from(turns)),
@@ -160,6 +169,19 @@ impl ChatTemplate {
             Ok(Rendered { marked, mark: Some(mark) })
         })
     }
+}
+
+/// A message as templates expect it; `None` for what is no JSON object.
+fn normalized(message: &Json) -> Option<Json> {
+    const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+    let given = message.as_object()?.iter().filter(|(_, value)| !value.is_null());
+    let mut message: serde_json::Map<String, Json> =
+        given.map(|(key, value)| (key.clone(), value.clone())).collect();
+    if let Some(reasoning) = REASONING.iter().find_map(|name| message.get(*name)).cloned() {
+        message.entry("thinking").or_insert_with(|| reasoning.clone());
+        message.insert("reasoning_content".to_string(), reasoning);
+    }
+    Some(Json::Object(message))
 }
 
 /// All strings in a JSON value, but not its keys: those come from the program.

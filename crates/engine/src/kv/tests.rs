@@ -1,3 +1,5 @@
+//! The books of pages: sharing, copy-on-write, windows, running out.
+
 use super::*;
 use limpid_kernels::ops::KvFormat;
 use proptest::prelude::*;
@@ -30,6 +32,17 @@ fn pages_are_taken_as_needed_and_given_back() {
     kv.release(seq);
     assert_eq!(n_used(&kv), 0);
     kv.check_integrity().unwrap();
+}
+
+#[test]
+fn every_position_has_its_own_slot() {
+    let mut kv = cache(&[None], 4);
+    let seq = kv.create(3 * PAGE);
+    kv.extend(seq, 3 * PAGE).unwrap();
+    for position in 0..3 * PAGE {
+        let page = kv.page_table(seq, 0)[position / PAGE];
+        assert_eq!(kv.slot(seq, 0, position), KvSlot { page, offset: (position % PAGE) as u32 });
+    }
 }
 
 #[test]

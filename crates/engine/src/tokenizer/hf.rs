@@ -51,6 +51,7 @@ struct FileToken {
     token: AddedToken,
 }
 
+/// `dropout` is for training: it is not read.
 #[derive(Deserialize)]
 struct FileBpe {
     vocab: std::collections::HashMap<String, u32>,
@@ -102,7 +103,8 @@ impl<'a> HfTokenizer<'a> {
 
         let expected: Vec<(String, u32)> =
             file.added_tokens.iter().map(|added| (added.token.content.clone(), added.id)).collect();
-        let tokens = file.added_tokens.into_iter().map(|added| added.token).collect();
+        let mut tokens = file.added_tokens.into_iter().map(|added| added.token).collect();
+        self.make_special(&mut tokens, &model);
         let added = added_vocabulary(tokens, &model, normalizer.as_ref(), ADDED)?;
         for (content, id) in expected {
             if added.token_to_id(&content, &model) != Some(id) {
@@ -118,6 +120,30 @@ impl<'a> HfTokenizer<'a> {
         Ok(Tokenizer::assemble(Encoder::new(algorithm, added), vocab, special, warnings))
     }
 
+    /// As in transformers, a token that tokenizer_config.json names for a role is special whatever tokenizer.json
+    /// says, and is found in texts.
+    fn make_special(&self, tokens: &mut Vec<AddedToken>, model: &ModelWrapper) {
+        const ROLES: [&str; 7] =
+            ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+        let mut named: Vec<&str> =
+            ROLES.iter().filter_map(|role| text_of(self.config_value(role)?)).collect();
+        let more = self.config_value("additional_special_tokens").and_then(Value::as_array);
+        named.extend(more.into_iter().flatten().filter_map(text_of));
+        for text in named {
+            match tokens.iter_mut().find(|token| token.content == text) {
+                Some(token) => token.special = true,
+                None if model.token_to_id(text).is_some() => tokens.push(AddedToken::from(text, true)),
+                None => {}
+            }
+        }
+    }
+
+    /// A value that is not null, of tokenizer_config.json or, in older folders, of special_tokens_map.json.
+    fn config_value(&self, key: &str) -> Option<&Value> {
+        let files = [self.tokenizer_config, self.special_tokens_map];
+        files.into_iter().flatten().find_map(|file| file.get(key).filter(|value| !value.is_null()))
+    }
+
     fn special(
         &self,
         names: &Names,
@@ -127,7 +153,7 @@ impl<'a> HfTokenizer<'a> {
     ) -> SpecialTokens {
         let flag =
             |key: &str| self.tokenizer_config.and_then(|config| config.get(key)).and_then(Value::as_bool);
-        let named = |key: &str| self.named_token(names, key);
+        let named = |key: &str| names.id(text_of(self.config_value(key)?)?);
         let bos = frame.before.or_else(|| named("bos_token")).or_else(|| {
             let ids = token_ids(self.generation_config, "bos_token_id");
             ids.or(token_ids(self.config, "bos_token_id"))?.first().copied()
@@ -144,14 +170,6 @@ impl<'a> HfTokenizer<'a> {
             frame.decides("add_eos_token", frame.after.is_some(), flag("add_eos_token"), warnings);
         self.find_eos(named("eos_token"), vocab_size, &mut special, warnings);
         special
-    }
-
-    /// The id of a token that tokenizer_config.json or, in older folders, special_tokens_map.json names by its text,
-    /// or by an object with the text as `content`.
-    fn named_token(&self, names: &Names, key: &str) -> Option<TokenId> {
-        let files = [self.tokenizer_config, self.special_tokens_map];
-        let value = files.iter().flatten().find_map(|file| file.get(key).filter(|value| !value.is_null()))?;
-        names.id(value.as_str().or_else(|| value.get("content")?.as_str())?)
     }
 
     fn find_eos(
@@ -189,6 +207,11 @@ impl<'a> HfTokenizer<'a> {
             }
         }
     }
+}
+
+/// A token is named by its text, or by an object with the text as `content`.
+fn text_of(token: &Value) -> Option<&str> {
+    token.as_str().or_else(|| token.get("content")?.as_str())
 }
 
 /// One step of tokenizer.json in the crate's form.
@@ -327,7 +350,10 @@ fn read_vocab(
     }
     let mut by_id: Vec<Option<&str>> = vec![None; n_ids];
     for (word, id) in &words {
-        by_id[*id as usize] = Some(word);
+        if let Some(other) = by_id[*id as usize].replace(word) {
+            let found = format!("the id {id} for `{other}` and `{word}`");
+            return Err(TokenizerError::invalid(FILE, found, "one token for each id"));
+        }
     }
     let mut vocab = Vocab::with_capacity(n_ids, spelling.strips_first_space());
     let mut bytes = Vec::new();

@@ -1,7 +1,7 @@
 //! The virtual vector in plain Rust: runs anywhere, and the oracle of the other implementations.
 //!
-//! Nothing is inlined: a fused multiply-add without the instruction is a call anyway, and kernels in which 16 calls stand
-//! for each of them would take minutes to compile.
+//! Nothing is inlined: a fused multiply-add without the instruction is a call anyway, and kernels in which 16 calls
+//! stand for each of them would take minutes to compile.
 
 use super::{LANES, Simd};
 use half::{bf16, f16};
@@ -58,10 +58,6 @@ impl Simd for Portable {
         zip(a, b, |a, b| a / b)
     }
     #[inline(never)]
-    fn sqrt(self, a: Self::F) -> Self::F {
-        each(a, f32::sqrt)
-    }
-    #[inline(never)]
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
@@ -87,10 +83,6 @@ impl Simd for Portable {
         [x; LANES]
     }
     #[inline(never)]
-    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I {
-        zip(a, b, |a, b| a + b)
-    }
-    #[inline(never)]
     fn to_f32(self, a: Self::I) -> Self::F {
         each(a, |a| a as f32)
     }
@@ -106,10 +98,6 @@ impl Simd for Portable {
     #[inline(never)]
     fn store_f16(self, x: Self::F, to: &mut [u16; LANES]) {
         *to = each(x, |x| f16::from_f32(x).to_bits());
-    }
-    #[inline(never)]
-    fn load_bf16(self, from: &[u16; LANES]) -> Self::F {
-        each(*from, |x| bf16::from_bits(x).to_f32())
     }
     #[inline(never)]
     fn load_bf16_pairs(self, from: &[u16; 2 * LANES]) -> (Self::F, Self::F) {

@@ -1,0 +1,416 @@
+//! `attention` against its two oracles: the portable path, bit for bit, whatever the threads, the chunks and the rest
+//! of the batch; and the plain formula in f64 within a bound that is derived.
+
+use limpid_kernels::buffer::Rows;
+use limpid_kernels::isa::Isa;
+use limpid_kernels::ops::{
+    AttentionParams, AttentionRow, AttentionScratch, KvFormat, KvShape, KvSlot, KvStorage, PAGE_LEN,
+    attention, kv_write,
+};
+use limpid_kernels::{Cpu, reference};
+
+const U: f64 = 1.0 / (1 << 24) as f64;
+const LAYER: usize = 1;
+
+/// SplitMix64: numbers that look random and are the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// In [-scale, scale).
+    fn floats(&mut self, n: usize, scale: f32) -> Vec<f32> {
+        (0..n).map(|_| scale * ((self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0)).collect()
+    }
+}
+
+fn rows_of(x: &[Vec<f32>], width: usize) -> Rows {
+    let mut rows = Rows::new(x.len(), width).expect("memory");
+    rows.set_n_rows(x.len());
+    for (i, x) in x.iter().enumerate() {
+        rows.row_mut(i).copy_from_slice(x);
+    }
+    rows
+}
+
+/// A layer with some sequences: a query, a key and a value for each position of each.
+struct Case {
+    shape: KvShape,
+    group: usize,
+    window: Option<u32>,
+    sequences: Vec<Sequence>,
+}
+
+struct Sequence {
+    queries: Vec<Vec<f32>>,
+    keys: Vec<Vec<f32>>,
+    values: Vec<Vec<f32>>,
+    pages: Vec<u32>,
+}
+
+impl Case {
+    /// Sequences of these lengths, whose pages are not in order.
+    fn new(head_dim: usize, group: usize, format: KvFormat, window: Option<u32>, lens: &[usize]) -> Case {
+        let mut random = Random(head_dim as u64 * 100 + group as u64);
+        let shape = KvShape { n_layers: 2, n_kv_heads: 2, head_dim, format };
+        let kv_width = shape.n_kv_heads * head_dim;
+        let n_pages: usize = lens.iter().map(|len| len.div_ceil(PAGE_LEN)).sum();
+        // From the last to the first, the last one (number n_pages) unused.
+        let mut pages = (0..n_pages as u32).rev();
+        let sequences = lens.iter().map(|&len| Sequence {
+            queries: (0..len).map(|_| random.floats(kv_width * group, 3.0)).collect(),
+            keys: (0..len).map(|_| random.floats(kv_width, 2.0)).collect(),
+            values: (0..len).map(|_| random.floats(kv_width, 1.0)).collect(),
+            pages: pages.by_ref().take(len.div_ceil(PAGE_LEN)).collect(),
+        });
+        Case { shape, group, window, sequences: sequences.collect() }
+    }
+
+    fn params(&self) -> AttentionParams {
+        AttentionParams {
+            n_heads: self.shape.n_kv_heads * self.group,
+            scale: 1.0 / (self.shape.head_dim as f32).sqrt(),
+            window: self.window,
+        }
+    }
+
+    /// The positions that `position` sees.
+    fn visible(&self, position: usize) -> std::ops::Range<usize> {
+        let window = self.window.map_or(usize::MAX, |window| window as usize);
+        (position + 1).saturating_sub(window)..position + 1
+    }
+
+    /// Storage in which every slot of every page is NaN, but for the keys and values that `wanted(sequence, position)`.
+    fn storage(&self, wanted: impl Fn(usize, usize) -> bool) -> KvStorage {
+        let cpu = Cpu::new(Isa::detect(), 1);
+        let width = self.shape.n_kv_heads * self.shape.head_dim;
+        let n_pages = self.sequences.iter().map(|sequence| sequence.pages.len()).sum::<usize>() + 1;
+        let mut kv = KvStorage::new(self.shape, n_pages).expect("memory");
+        let nan = rows_of(&vec![vec![f32::NAN; width]; PAGE_LEN], width);
+        for (page, layer) in (0..n_pages as u32).flat_map(|page| [(page, 0), (page, 1)]) {
+            let slots: Vec<KvSlot> = (0..PAGE_LEN as u32).map(|offset| KvSlot { page, offset }).collect();
+            kv_write(&cpu, &mut kv, layer, &slots, &nan, &nan);
+        }
+        for (i, sequence) in self.sequences.iter().enumerate() {
+            let positions: Vec<usize> =
+                (0..sequence.keys.len()).filter(|&position| wanted(i, position)).collect();
+            let slot = |&position: &usize| KvSlot {
+                page: sequence.pages[position / PAGE_LEN],
+                offset: (position % PAGE_LEN) as u32,
+            };
+            let slots: Vec<KvSlot> = positions.iter().map(slot).collect();
+            let pick =
+                |x: &[Vec<f32>]| rows_of(&positions.iter().map(|&p| x[p].clone()).collect::<Vec<_>>(), width);
+            kv_write(&cpu, &mut kv, LAYER, &slots, &pick(&sequence.keys), &pick(&sequence.values));
+        }
+        kv
+    }
+
+    /// Outputs of a batch of (sequence, position). Page table entries of pages that no row sees are made invalid.
+    fn attend(
+        &self,
+        cpu: &Cpu,
+        kv: &KvStorage,
+        batch: &[(usize, usize)],
+        max_context: usize,
+    ) -> Vec<Vec<f32>> {
+        let width = self.shape.n_kv_heads * self.group * self.shape.head_dim;
+        let queries: Vec<Vec<f32>> = batch
+            .iter()
+            .map(|&(sequence, position)| self.sequences[sequence].queries[position].clone())
+            .collect();
+        let mut tables = vec![7];
+        let mut starts = Vec::new();
+        for (i, sequence) in self.sequences.iter().enumerate() {
+            starts.push(tables.len() as u32);
+            let of_sequence = || batch.iter().filter(move |row| row.0 == i).map(|row| self.visible(row.1));
+            let first = of_sequence().map(|keys| keys.start).min().unwrap_or(0) / PAGE_LEN;
+            let end = of_sequence().map(|keys| keys.end).max().unwrap_or(0).div_ceil(PAGE_LEN);
+            let seen = |page: usize| first <= page && page < end;
+            tables.extend(
+                sequence.pages.iter().enumerate().map(|(p, &id)| if seen(p) { id } else { u32::MAX }),
+            );
+        }
+        starts.push(tables.len() as u32);
+        let rows: Vec<AttentionRow> = batch
+            .iter()
+            .map(|&(sequence, position)| AttentionRow {
+                position: position as u32,
+                table: starts[sequence]..starts[sequence + 1],
+            })
+            .collect();
+        let params = self.params();
+        let mut scratch = AttentionScratch::new(
+            cpu.pool.n_threads(),
+            batch.len(),
+            params.n_heads,
+            &self.shape,
+            max_context,
+        )
+        .expect("memory");
+        let mut out = Rows::new(batch.len(), width).expect("memory");
+        let q = rows_of(&queries, width);
+        attention(cpu, kv, LAYER, &q, &rows, &tables, params, &mut scratch, &mut out);
+        (0..batch.len())
+            .map(|i| {
+                assert!(out.padded_row(i)[width..].iter().all(|&x| x == 0.0), "the padding");
+                out.row(i).to_vec()
+            })
+            .collect()
+    }
+}
+
+/// Every instruction set with 1, 2 and 3 threads.
+fn cpus() -> impl Iterator<Item = Cpu> {
+    Isa::available().flat_map(|isa| [1, 2, 3].map(|n_threads| Cpu::new(isa, n_threads)))
+}
+
+fn assert_same(found: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        for (j, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+            let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
+            assert!(same, "{what}: row {i}, column {j}: {found} is not {expected}");
+        }
+    }
+}
+
+/// Asserts that `out` is attention of the last position of the first sequence, by the formula in f64.
+///
+/// With n keys on p pages in s segments, scores in a range of r: a score is off by its own sum's roundings,
+/// d = (head_dim + 1) u * scale * sum |q k|. A weight e^(score - max) has a relative error of d, and u r for the
+/// rounding of the difference, and 2u for the exponential (1 ulp); the factors that shrink it later cost another u r
+/// in all for their differences, and 3u for each page and segment. That e counts for the numerator and for the
+/// denominator. The numerator rounds once a key and segment, relative to the sum of weight * |v|; the denominator
+/// once each 16 keys, 4 times between lanes and once a segment; the quotient once.
+fn assert_formula(case: &Case, kv: &KvStorage, out: &[f32]) {
+    let KvShape { n_kv_heads, head_dim, .. } = case.shape;
+    let scale = case.params().scale;
+    let sequence = &case.sequences[0];
+    let position = sequence.keys.len() - 1;
+    let visible = case.visible(position);
+    for kv_head in 0..n_kv_heads {
+        let (keys, values): (Vec<_>, Vec<_>) = visible
+            .clone()
+            .map(|position| {
+                let (mut key, mut value) = (vec![0.0; head_dim], vec![0.0; head_dim]);
+                let slot = KvSlot {
+                    page: sequence.pages[position / PAGE_LEN],
+                    offset: (position % PAGE_LEN) as u32,
+                };
+                kv.read(LAYER, kv_head, slot, &mut key, &mut value);
+                (key, value)
+            })
+            .unzip();
+        for head in kv_head * case.group..(kv_head + 1) * case.group {
+            let columns = head * head_dim..(head + 1) * head_dim;
+            let q = &sequence.queries[position][columns.clone()];
+            let truth = reference::attention::attention(q, &keys, &values, scale);
+            let weights = reference::attention::weights(q, &keys, scale);
+            let scores = reference::attention::scores(q, &keys, scale);
+            let (low, high) = scores.iter().fold((f64::MAX, f64::MIN), |(l, h), &s| (l.min(s), h.max(s)));
+            let size = |key: &Vec<f32>| q.iter().zip(key).map(|(q, k)| f64::from((q * k).abs())).sum::<f64>();
+            let largest = keys.iter().map(size).fold(0.0, f64::max);
+            let d = (head_dim as f64 + 1.0) * U * f64::from(scale) * largest;
+            let n = keys.len() as f64;
+            let (pages, segments) = (n / 64.0 + 2.0, n / 1024.0 + 2.0);
+            let e = d + (2.0 * (high - low) + 2.0 + 3.0 * (pages + segments)) * U;
+            let relative = 2.0 * e + (n + n / 16.0 + 2.0 * segments + 5.0) * U;
+            for (i, (&found, &truth)) in out[columns].iter().zip(&truth).enumerate() {
+                let size: f64 = weights.iter().zip(&values).map(|(w, v)| w * f64::from(v[i].abs())).sum();
+                let error = (f64::from(found) - truth).abs();
+                assert!(error <= 1.01 * relative * size, "head {head}, element {i}: {found} is not {truth}");
+            }
+        }
+    }
+}
+
+/// The last position of contexts around the ends of tiles, pages and segments.
+fn contexts_are_the_formula(head_dim: usize, group: usize) {
+    for (format, n_keys) in [1, 15, 16, 17, 64, 65, 1023, 1024, 1025, 2100]
+        .iter()
+        .flat_map(|&n_keys| [(KvFormat::F16, n_keys), (KvFormat::F32, n_keys)])
+    {
+        let case = Case::new(head_dim, group, format, None, &[n_keys]);
+        let kv = case.storage(|_, _| true);
+        let row = [(0, n_keys - 1)];
+        let expected = case.attend(&Cpu::new(Isa::Portable, 1), &kv, &row, n_keys);
+        assert_formula(&case, &kv, &expected[0]);
+        for cpu in cpus() {
+            // With and without room to split a row into its segments.
+            for max_context in [1, 4096] {
+                let found = case.attend(&cpu, &kv, &row, max_context);
+                let threads = cpu.pool.n_threads();
+                assert_same(&found, &expected, &format!("{}, {threads} threads, {n_keys} keys", cpu.isa));
+            }
+        }
+    }
+}
+
+#[test]
+fn head_dim_8() {
+    contexts_are_the_formula(8, 4);
+}
+
+#[test]
+fn head_dim_64() {
+    contexts_are_the_formula(64, 4);
+    contexts_are_the_formula(64, 1);
+}
+
+#[test]
+fn head_dim_80() {
+    contexts_are_the_formula(80, 1);
+    contexts_are_the_formula(80, 3);
+}
+
+#[test]
+fn head_dim_96() {
+    contexts_are_the_formula(96, 3);
+}
+
+#[test]
+fn head_dim_128() {
+    contexts_are_the_formula(128, 8);
+}
+
+#[test]
+fn head_dim_no_multiple_of_16() {
+    contexts_are_the_formula(24, 2);
+    contexts_are_the_formula(1, 5);
+}
+
+#[test]
+fn windows_are_the_formula() {
+    for window in [1, 16, 17, 63, 64, 65, 100, 1024, 1500] {
+        for n_keys in [1, 17, 64, 130, 1100, 2100] {
+            let case = Case::new(24, 3, KvFormat::F16, Some(window), &[n_keys]);
+            let kv = case.storage(|_, _| true);
+            let row = [(0, n_keys - 1)];
+            let expected = case.attend(&Cpu::new(Isa::Portable, 1), &kv, &row, n_keys);
+            assert_formula(&case, &kv, &expected[0]);
+            for cpu in cpus() {
+                assert_same(
+                    &case.attend(&cpu, &kv, &row, 4096),
+                    &expected,
+                    &format!("window {window} of {n_keys}"),
+                );
+            }
+        }
+    }
+}
+
+/// Two sequences of some positions, each of which alone gives the bits that it gives in any batch: `sizes` are those of
+/// the chunks, cut from the two sequences in turn.
+fn chunks_change_nothing(case: &Case, from: [usize; 2], sizes: &[usize]) {
+    let kv = case.storage(|_, _| true);
+    let lens = [0, 1].map(|i| case.sequences[i].keys.len());
+    let alone: Vec<Vec<Vec<f32>>> = (0..2)
+        .map(|i| {
+            let cpu = Cpu::new(Isa::detect(), 1);
+            (from[i]..lens[i]).map(|p| case.attend(&cpu, &kv, &[(i, p)], 1).remove(0)).collect()
+        })
+        .collect();
+    for cpu in cpus() {
+        for &size in sizes {
+            let mut next = from;
+            while next != lens {
+                let chunk = |i: usize| (next[i]..(next[i] + size).min(lens[i])).map(move |p| (i, p));
+                let batch: Vec<(usize, usize)> = chunk(0).chain(chunk(1)).collect();
+                let expected: Vec<Vec<f32>> =
+                    batch.iter().map(|&(i, p)| alone[i][p - from[i]].clone()).collect();
+                let what = format!("{}, {} threads, chunks of {size}", cpu.isa, cpu.pool.n_threads());
+                assert_same(&case.attend(&cpu, &kv, &batch, 4096), &expected, &what);
+                next = [0, 1].map(|i| (next[i] + size).min(lens[i]));
+            }
+        }
+    }
+}
+
+#[test]
+fn chunks_of_a_prompt_change_nothing() {
+    for (head_dim, group, window) in [
+        (64, 4, None),
+        (80, 1, None),
+        (24, 3, Some(40)),
+        (8, 8, Some(1)),
+        (16, 7, Some(64)),
+        // More heads than a unit holds.
+        (8, 50, None),
+    ] {
+        let case = Case::new(head_dim, group, KvFormat::F16, window, &[150, 70]);
+        chunks_change_nothing(&case, [0, 0], &[1, 7, 64, 150]);
+    }
+}
+
+#[test]
+fn chunks_at_depth_change_nothing() {
+    for window in [None, Some(1030)] {
+        let case = Case::new(16, 2, KvFormat::F32, window, &[2100, 1030]);
+        chunks_change_nothing(&case, [2070, 1020], &[1, 3, 30]);
+    }
+}
+
+/// What lies in slots that a row does not see, here NaN, and which pages are in its table before its window.
+#[test]
+fn what_is_not_seen_is_not_read() {
+    for (window, len) in [(None, 200), (Some(20), 200), (Some(70), 200), (Some(1000), 1300)] {
+        for (head_dim, group) in [(8, 1), (64, 4), (24, 3)] {
+            let case = Case::new(head_dim, group, KvFormat::F16, window, &[len, 10]);
+            let all = case.storage(|_, _| true);
+            for position in [0, 15, 16, 40, 63, 64, 100, len - 2] {
+                let visible = case.visible(position);
+                let only = case.storage(|sequence, position| sequence == 0 && visible.contains(&position));
+                for cpu in cpus() {
+                    let batch = [(0, position)];
+                    let found = case.attend(&cpu, &only, &batch, 4096);
+                    assert!(found[0].iter().all(|x| x.is_finite()), "{}: position {position}", cpu.isa);
+                    let expected = case.attend(&cpu, &all, &batch, 4096);
+                    assert_same(&found, &expected, &format!("{}: position {position}, {window:?}", cpu.isa));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_that_is_not_a_number_is_not_hidden() {
+    let mut case = Case::new(16, 2, KvFormat::F32, None, &[80]);
+    case.sequences[0].keys[70][3] = f32::NAN;
+    let kv = case.storage(|_, _| true);
+    for cpu in cpus() {
+        // Kv head 0, so heads 0 and 1: columns 0..32. Rows before it and the other heads are as they were.
+        let out = case.attend(&cpu, &kv, &[(0, 69), (0, 70), (0, 79)], 80);
+        assert!(out[0].iter().all(|x| x.is_finite()));
+        for row in &out[1..] {
+            assert!(row[..32].iter().all(|x| x.is_nan()) && row[32..].iter().all(|x| x.is_finite()));
+        }
+    }
+}
+
+/// Scores that lie thousands apart, also the largest first and the largest last.
+#[test]
+fn large_scores_neither_overflow_nor_vanish() {
+    for largest in [0, 30, 1500] {
+        let mut case = Case::new(16, 2, KvFormat::F32, None, &[1501]);
+        let Sequence { queries, keys, values, .. } = &mut case.sequences[0];
+        queries[1500].fill(1000.0);
+        for key in keys.iter_mut() {
+            key.fill(-10.0);
+        }
+        keys[largest].fill(10.0);
+        let expected = values[largest].clone();
+        let kv = case.storage(|_, _| true);
+        for cpu in cpus() {
+            let out = case.attend(&cpu, &kv, &[(0, 1500)], 4096).remove(0);
+            for (head, out) in out.chunks_exact(16).enumerate() {
+                assert_eq!(out, &expected[head / 2 * 16..][..16]);
+            }
+        }
+    }
+}
