@@ -1,10 +1,9 @@
 //! The documentation does not lie: every `console` block of the README and of docs/inference.md is run, and what the
 //! program prints must be what stands there.
 //!
-//! A block is a list of `$ limpid ...` lines, each followed by its standard output. A line `...` stands for any
-//! lines, `...` within a line for any text. Words are split as a shell does, with quotes and no escapes. Blocks of
-//! another kind (`text`, `sh`) are not looked at. `LIMPID_ISA` is passed on: the output must be the same on every
-//! instruction set.
+//! A block is a list of `$ limpid ...` lines, each followed by its standard output. A line `...` stands for any lines,
+//! `...` within a line for any text. Words are split as a shell does, with quotes and no escapes. Other blocks (`text`,
+//! `sh`) are not looked at. `LIMPID_ISA` is passed on: the output must be the same on every instruction set.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
