@@ -1,10 +1,12 @@
 //! The four metrics (TTFT, TPOT, throughput, memory): plain types and a recorder.
 //!
-//! There is no clock here. Times are handed in as [`Duration`]s since any one moment, from one monotonic clock.
+//! There is no clock here. Times are handed in as [`Duration`]s since any one moment, from one monotonic
+//! clock.
 
 use std::time::Duration;
 
-/// Time to first token, from "request accepted" to "first token with content handed over". The parts add up to the whole.
+/// Time to first token, from "request accepted" to "first token with content handed over". The parts add up
+/// to the whole.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Ttft {
     /// From accepted to token ids.
@@ -13,8 +15,8 @@ pub struct Ttft {
     pub queue: Duration,
     /// From there to the logits of the last prompt token.
     pub prefill: Duration,
-    /// From there to the first content handed over: the choice of the token, its text, and further tokens as long as they bring
-    /// no content (half a character, text held back for a stop string).
+    /// From there to the first content handed over: the choice of the token, its text, and further tokens as
+    /// long as they bring no content (half a character, text held back for a stop string).
     pub first_sample: Duration,
 }
 
@@ -56,7 +58,8 @@ impl RequestTimings {
     }
 }
 
-/// Follows one request from its acceptance to its last token. Each method wants a time not before that of the one called before.
+/// Follows one request from its acceptance to its last token. Each method wants a time not before that of the
+/// one called before.
 #[derive(Clone, Debug)]
 pub struct RequestRecorder {
     accepted: Duration,
@@ -98,7 +101,8 @@ impl RequestRecorder {
         self.started.get_or_insert(at);
     }
 
-    /// The logits of the last prompt token are there, `n_tokens` of the prompt having been computed; later calls change nothing.
+    /// The logits of the last prompt token are there, `n_tokens` of the prompt having been computed; later
+    /// calls change nothing.
     pub fn prefilled(&mut self, at: Duration, n_tokens: usize) {
         if self.prefilled.is_none() {
             self.prefilled = Some(at);
@@ -192,4 +196,75 @@ impl Memory {
 
 fn rate(n: usize, time: Duration) -> Option<f64> {
     (!time.is_zero()).then(|| n as f64 / time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn the_parts_of_ttft_add_up() {
+        let mut recorder = RequestRecorder::new(ms(100), ms(103));
+        recorder.started(ms(110));
+        recorder.started(ms(120));
+        assert_eq!(recorder.timings().ttft, None, "no token yet");
+        recorder.prefilled(ms(150), 80);
+        recorder.prefilled(ms(155), 1);
+        recorder.token(ms(152), false);
+        assert_eq!(recorder.timings().ttft, None, "no content yet");
+        recorder.token(ms(162), true);
+        recorder.token(ms(172), true);
+        let timings = recorder.timings();
+        let ttft = timings.ttft.expect("content");
+        assert_eq!(ttft, Ttft { tokenize: ms(3), queue: ms(7), prefill: ms(40), first_sample: ms(12) });
+        assert_eq!(ttft.total(), ms(162 - 100));
+        assert_eq!(timings.prefill_tok_per_s(), Some(2000.0));
+    }
+
+    #[test]
+    fn tpot_is_the_mean_gap_from_the_first_token_on() {
+        let mut recorder = RequestRecorder::new(ms(0), ms(0));
+        recorder.keep_gaps(4);
+        assert_eq!(recorder.timings().tpot(), None);
+        recorder.token(ms(500), false);
+        assert_eq!(recorder.timings().tpot(), None, "one token has no gap");
+        assert_eq!(recorder.timings().decode_tok_per_s(), None);
+        for at in [510, 540, 560] {
+            recorder.token(ms(at), true);
+        }
+        let timings = recorder.timings();
+        assert_eq!(timings.n_output, 4);
+        assert_eq!(timings.tpot(), Some(ms(20)));
+        assert_eq!(timings.decode_tok_per_s(), Some(50.0));
+        assert_eq!(timings.gaps, [ms(10), ms(30), ms(20)]);
+    }
+
+    #[test]
+    fn gaps_are_kept_only_when_asked_for() {
+        let mut recorder = RequestRecorder::new(ms(0), ms(0));
+        recorder.token(ms(1), true);
+        recorder.token(ms(2), true);
+        assert_eq!(recorder.timings().gaps, []);
+    }
+
+    #[test]
+    fn throughput_is_over_the_window() {
+        let throughput =
+            Throughput { window: ms(2000), n_requests: 3, n_prompt_tokens: 100, n_output_tokens: 50 };
+        assert_eq!(throughput.output_tok_per_s(), Some(25.0));
+        assert_eq!(throughput.total_tok_per_s(), Some(75.0));
+        assert_eq!(throughput.requests_per_s(), Some(1.5));
+        assert_eq!(Throughput { window: ms(0), ..throughput }.output_tok_per_s(), None);
+    }
+
+    #[test]
+    fn allocated_counts_reserved_pages_once() {
+        let memory =
+            Memory { weights: 1, kv_reserved: 10, kv_used: 5, workspace: 100, runtime: 1000, peak: 7 };
+        assert_eq!(memory.allocated(), 1111);
+    }
 }

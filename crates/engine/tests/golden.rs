@@ -5,7 +5,7 @@ mod support;
 use limpid_engine::weights::WeightsFile;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use support::{Bench, Setup, argmax, goldens, log_softmax};
+use support::{Bench, Setup, goldens};
 
 /// Log-probabilities in f32 mode may differ by this much; what is seen is a hundredth of it. transformers' own distance
 /// from the same computation in f64 is up to 3e-5.
@@ -59,6 +59,17 @@ fn golden_folders() -> Vec<PathBuf> {
     folders
 }
 
+fn argmax(logits: &[f32]) -> u32 {
+    let best = (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
+    best as u32
+}
+
+fn log_softmax(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().fold(f64::NEG_INFINITY, |m, &l| m.max(f64::from(l)));
+    let sum: f64 = logits.iter().map(|&l| (f64::from(l) - max).exp()).sum();
+    logits.iter().map(|&l| f64::from(l) - max - sum.ln()).collect()
+}
+
 /// The largest difference of log-probabilities over a golden's positions, and whether its greedy tokens are equal.
 fn compare(path: &Path, prompts: &[Prompt]) -> f64 {
     let mut worst: f64 = 0.0;
@@ -106,7 +117,8 @@ fn dequantized_weights_are_those_of_the_gguf_package() {
     use limpid_kernels::quant::Format;
     use limpid_kernels::{Cpu, isa::Isa, ops};
     for format in Format::ALL.into_iter().filter(|format| *format != Format::F32) {
-        let path = goldens().join("dequant").join(format!("{}.safetensors", format.to_string().to_lowercase()));
+        let path =
+            goldens().join("dequant").join(format!("{}.safetensors", format.to_string().to_lowercase()));
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
         let blocks = tensors.tensor("blocks").expect("blocks").data();
@@ -114,7 +126,8 @@ fn dequantized_weights_are_those_of_the_gguf_package() {
         let n_rows = blocks.len() / format.block_bytes();
         for isa in Isa::available() {
             let cpu = Cpu::new(isa, 1);
-            let matrix = Matrix::pack(&cpu, n_rows, format.block_len(), format, blocks).expect("whole blocks");
+            let matrix =
+                Matrix::pack(&cpu, n_rows, format.block_len(), format, blocks).expect("whole blocks");
             let mut out = Rows::new(n_rows, format.block_len()).expect("memory");
             let ids: Vec<u32> = (0..n_rows as u32).collect();
             ops::embed(&cpu, &matrix, &ids, &mut out);

@@ -7,6 +7,10 @@ use std::ptr::NonNull;
 /// Alignment of every buffer in bytes: a cache line, and the widest register.
 pub const ALIGNMENT: usize = 64;
 
+/// Lanes of the virtual vector that kernels are written in (see `simd`): what rows are padded to, the rows of a weight
+/// panel and the keys of an attention tile.
+pub const LANES: usize = 16;
+
 /// Types whose bytes may all be zero, and that own nothing.
 ///
 /// # Safety
@@ -104,14 +108,14 @@ pub struct Rows {
 impl Rows {
     /// Room for `max_rows`, of which none is in use yet.
     pub fn new(max_rows: usize, width: usize) -> Result<Self, AllocError> {
-        let stride = width.next_multiple_of(crate::simd::LANES);
+        let stride = width.next_multiple_of(LANES);
         let len = max_rows.checked_mul(stride).ok_or(AllocError { bytes: usize::MAX })?;
         Ok(Self { data: Buffer::zeroed(len)?, n_rows: 0, width, stride })
     }
 
     /// Bytes that `new` takes.
     pub fn bytes_for(max_rows: usize, width: usize) -> usize {
-        let stride = width.next_multiple_of(crate::simd::LANES);
+        let stride = width.next_multiple_of(LANES);
         max_rows.saturating_mul(stride).saturating_mul(size_of::<f32>())
     }
 

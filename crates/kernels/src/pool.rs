@@ -27,20 +27,22 @@ struct Job {
 }
 
 struct Shared {
-    /// Counts the operations; a change tells the workers that `job` is new.
-    generation: AtomicU32,
+    /// Counts up by one when an operation opens and when it closes: odd while workers may join.
+    phase: AtomicU32,
     job: std::cell::UnsafeCell<Option<Job>>,
     next_item: AtomicUsize,
-    /// Workers that have not finished the current operation.
-    n_busy: AtomicUsize,
+    /// Workers that are inside the current operation, or about to find out that it is closed.
+    n_joined: AtomicUsize,
     panicked: AtomicBool,
     stop: AtomicBool,
     n_parked: Mutex<usize>,
     wake: Condvar,
 }
 
-// SAFETY: `job` is written by `for_each` only while no worker runs one (`n_busy` is 0), and read by workers only after
-// they saw `generation` change, which is stored after the write; the pointer in it is to something `Sync`.
+// SAFETY: `job` is written by `for_each` only while the phase is even and `n_joined` is 0. A worker reads it only
+// between raising `n_joined`, then finding the phase odd, and lowering `n_joined`. All of these are sequentially
+// consistent: either the worker sees the phase closed, or `for_each` sees it joined and waits. The pointer in it is to
+// something `Sync`.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; nothing in it belongs to a thread.
 unsafe impl Send for Shared {}
@@ -49,10 +51,10 @@ impl ThreadPool {
     /// `n_threads` counts the calling thread: 0 and 1 start no worker.
     pub fn new(n_threads: usize) -> Self {
         let shared = Arc::new(Shared {
-            generation: AtomicU32::new(0),
+            phase: AtomicU32::new(0),
             job: std::cell::UnsafeCell::new(None),
             next_item: AtomicUsize::new(0),
-            n_busy: AtomicUsize::new(0),
+            n_joined: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             n_parked: Mutex::new(0),
@@ -73,7 +75,9 @@ impl ThreadPool {
     }
 
     /// Calls `run(item)` once for every item in `0..n_items`, each on whichever thread is free, and returns when all
-    /// have returned. A panic in `run` is passed on to the caller after all threads have stopped.
+    /// have returned. A worker that the system has not let run in the meantime is not waited for: its share is done by
+    /// the others. A panic in `run` is passed on to the caller after all threads have stopped. `run` must not call
+    /// `for_each` of the same pool.
     pub fn for_each(&self, n_items: usize, run: &(dyn Fn(usize) + Sync)) {
         if self.workers.is_empty() || n_items <= 1 {
             (0..n_items).for_each(run);
@@ -81,26 +85,26 @@ impl ThreadPool {
         }
         let _turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes. `for_each` does not return before `n_busy` is 0, that is before every
-        // worker is done with `run`; and it does not unwind before that either, since `claim` catches panics.
+        // SAFETY: only the lifetime changes. `for_each` does not return before the phase is closed and `n_joined` is 0,
+        // that is before every worker is done with `run`; nor does it unwind before, since `claim` catches panics.
         let run: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(run) };
         let job = Job { run, n_items };
-        // SAFETY: `n_busy` is 0 (the last call waited for it and `turn` keeps others out), so no worker reads `job`.
+        // SAFETY: the phase is even and `n_joined` is 0 (the last call waited for it, and `turn` keeps others out).
         unsafe { *shared.job.get() = Some(job) };
         shared.next_item.store(0, Ordering::Relaxed);
-        shared.n_busy.store(self.workers.len(), Ordering::Relaxed);
-        shared.generation.fetch_add(1, Ordering::SeqCst);
-        // A worker parks under this lock after a last look at `generation`, so none can miss the change.
+        shared.phase.fetch_add(1, Ordering::SeqCst);
+        // A worker parks under this lock after a last look at the phase, so none can miss the change.
         if *shared.lock_parked() > 0 {
             shared.wake.notify_all();
         }
         claim(shared, job);
-        let mut spins = 0u32;
-        while shared.n_busy.load(Ordering::Acquire) > 0 {
+        shared.phase.fetch_add(1, Ordering::SeqCst);
+        let mut spins = 0;
+        while shared.n_joined.load(Ordering::SeqCst) > 0 {
             pause(&mut spins);
         }
         if shared.panicked.swap(false, Ordering::Relaxed) {
-            panic!("a worker of the thread pool panicked");
+            panic!("a thread of the pool panicked");
         }
     }
 }
@@ -143,31 +147,33 @@ fn claim(shared: &Shared, job: Job) {
 
 /// A worker's life.
 fn work(shared: &Shared) {
-    let mut seen = 0;
-    loop {
-        if !wait_for_change(shared, seen) {
-            return;
+    let mut last = 0;
+    while let Some(phase) = wait_for_operation(shared, last) {
+        shared.n_joined.fetch_add(1, Ordering::SeqCst);
+        if shared.phase.load(Ordering::SeqCst) == phase {
+            // SAFETY: joined, and the phase is still open: `for_each` has written `job` and waits for `n_joined`.
+            if let Some(job) = unsafe { *shared.job.get() } {
+                claim(shared, job);
+            }
         }
-        seen = seen.wrapping_add(1);
-        // SAFETY: `generation` changed, so `job` was written before (the load in `wait_for_change` is SeqCst) and is
-        // not written again until this worker has lowered `n_busy`.
-        if let Some(job) = unsafe { *shared.job.get() } {
-            claim(shared, job);
-        }
-        shared.n_busy.fetch_sub(1, Ordering::Release);
+        shared.n_joined.fetch_sub(1, Ordering::SeqCst);
+        last = phase;
     }
 }
 
-/// Spins, then parks, until `generation` is no longer `seen`. False when the pool is dropped.
-fn wait_for_change(shared: &Shared, seen: u32) -> bool {
-    let changed = || shared.generation.load(Ordering::SeqCst) != seen;
+/// Spins, then parks, until an operation is open that is not the `last` one. `None` when the pool is dropped.
+fn wait_for_operation(shared: &Shared, last: u32) -> Option<u32> {
+    let open = || {
+        let phase = shared.phase.load(Ordering::SeqCst);
+        (phase % 2 == 1 && phase != last).then_some(phase)
+    };
     let mut spins = 0;
     loop {
         if shared.stop.load(Ordering::SeqCst) {
-            return false;
+            return None;
         }
-        if changed() {
-            return true;
+        if let Some(phase) = open() {
+            return Some(phase);
         }
         if spins < SPINS_BEFORE_PARKING {
             pause(&mut spins);
@@ -175,7 +181,7 @@ fn wait_for_change(shared: &Shared, seen: u32) -> bool {
         }
         let mut n_parked = shared.lock_parked();
         *n_parked += 1;
-        while !changed() && !shared.stop.load(Ordering::SeqCst) {
+        while open().is_none() && !shared.stop.load(Ordering::SeqCst) {
             n_parked = shared.wake.wait(n_parked).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         *n_parked -= 1;
@@ -185,7 +191,7 @@ fn wait_for_change(shared: &Shared, seen: u32) -> bool {
 /// One turn of a spinning loop; now and then the processor is offered to others, who may hold what we wait for.
 fn pause(spins: &mut u32) {
     *spins += 1;
-    if spins.is_multiple_of(4096) { std::thread::yield_now() } else { std::hint::spin_loop() }
+    if spins.is_multiple_of(512) { std::thread::yield_now() } else { std::hint::spin_loop() }
 }
 
 #[cfg(test)]

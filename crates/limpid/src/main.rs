@@ -1,3 +1,39 @@
 //! The command line of Limpid.
+//!
+//! - `cli`: one subcommand a file, and the options that they share.
+//! - `load`: from a path to an opened model.  `sizing`: what a run will take, before it is loaded.
+//! - `prompt`: what the user wrote, to token ids.
+//! - `machine`: cores and memory.  `console`, `progress`: standard error.  `output`: standard output.
+//! - `interrupt`: Ctrl-C.  `units`: how numbers are written.  `error`: messages and exit codes.
 
-fn main() {}
+mod cli;
+mod console;
+mod error;
+mod interrupt;
+mod load;
+mod machine;
+mod output;
+mod progress;
+mod prompt;
+mod sizing;
+mod units;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use error::CliError;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let result = match Cli::try_parse() {
+        Ok(cli) => match cli.command {
+            Command::Run(args) => cli::run::run(&args),
+            Command::Inspect(args) => cli::inspect::run(&args),
+            Command::Tokenize(args) => cli::tokenize::run(&args),
+            Command::Detokenize(args) => cli::detokenize::run(&args),
+            Command::Logits(args) => cli::logits::run(&args),
+            Command::Bench(args) => cli::bench::run(&args),
+        },
+        Err(error) => cli::help_or_usage_error(&error),
+    };
+    result.unwrap_or_else(|error: CliError| error.report())
+}

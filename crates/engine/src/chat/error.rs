@@ -16,8 +16,14 @@ pub enum ChatError {
          what it was written for"
     )]
     TooManySteps { line: usize, limit: u64 },
+    #[error("the chat template is refused: a {what} of {n_bytes} bytes, at most {limit} are allowed")]
+    TooLong { what: &'static str, n_bytes: usize, limit: usize },
+    #[error("no thread to run the chat template on: {0}")]
+    Thread(std::io::Error),
     #[error("the template argument `{name}` is one that every template is given; choose another name")]
     ReservedArgument { name: String },
+    #[error("message {index} is not a JSON object with the keys `role` and `content`")]
+    NoMessage { index: usize },
     #[error("the messages hold all of the noncharacters U+FDD0 to U+FDEF; take one of them out")]
     NoMark,
 }

@@ -178,7 +178,7 @@ fn key_text(key: &Value) -> Result<String, Error> {
 
 /// Integers as they are, floats as Python's `repr`: the shortest digits that read back, an exponent outside
 /// 1e-4 to 1e16.
-fn number(value: &Value) -> Result<String, Error> {
+pub(super) fn number(value: &Value) -> Result<String, Error> {
     if value.is_integer() {
         return Ok(value.to_string());
     }

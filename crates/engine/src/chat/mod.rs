@@ -8,6 +8,7 @@ mod environment;
 mod error;
 mod json;
 mod marks;
+mod source;
 
 use std::collections::BTreeMap;
 
@@ -114,30 +115,41 @@ impl Tokenizer {
 impl ChatTemplate {
     /// Compiles a template.
     pub fn new(source: &str) -> Result<Self, ChatError> {
-        let mut environment = environment::new().map_err(|error| syntax_error(&error))?;
-        let source = without_generation_tags(source);
-        environment.add_template_owned(NAME, source.clone()).map_err(|error| syntax_error(&error))?;
-        Ok(ChatTemplate { environment, source })
+        let source = source::prepare(source)?;
+        environment::on_large_stack(|| {
+            let mut environment = environment::new().map_err(|error| syntax_error(&error))?;
+            environment.add_template_owned(NAME, source.clone()).map_err(|error| syntax_error(&error))?;
+            Ok(ChatTemplate { environment, source })
+        })
     }
 
-    /// Renders the prompt.
+    /// Renders a conversation.
     pub fn render(&self, messages: &[Message], options: &RenderOptions<'_>) -> Result<Rendered, ChatError> {
+        let messages: Vec<Json> = messages
+            .iter()
+            .map(|message| serde_json::json!({"role": message.role, "content": message.content}))
+            .collect();
+        self.render_json(&messages, options)
+    }
+
+    /// Renders messages with whatever keys the template knows (`tool_calls`, content in parts), each a JSON object.
+    /// As in transformers, keys without a value are dropped, and reasoning has all the names that templates use.
+    pub fn render_json(&self, messages: &[Json], options: &RenderOptions<'_>) -> Result<Rendered, ChatError> {
         const RESERVED: [&str; 2] = ["messages", "add_generation_prompt"];
         if let Some(name) = options.args.keys().find(|name| RESERVED.contains(&name.as_str())) {
             return Err(ChatError::ReservedArgument { name: name.clone() });
         }
+        let messages = messages
+            .iter()
+            .enumerate()
+            .map(|(index, message)| normalized(message).ok_or(ChatError::NoMessage { index }))
+            .collect::<Result<Vec<Json>, ChatError>>()?;
         let mut outside: Vec<&str> = vec![&self.source];
-        outside.extend(messages.iter().flat_map(|message| [message.role.as_str(), message.content.as_str()]));
-        options.args.values().for_each(|value| strings(value, &mut outside));
+        messages.iter().chain(options.args.values()).for_each(|value| strings(value, &mut outside));
         let mark = marks::choose(outside.into_iter()).ok_or(ChatError::NoMark)?;
 
         let marked = |text: &str| Value::from(options.tokens.special.mark(text, mark));
-        let turns: Vec<Value> = messages
-            .iter()
-            .map(|message| {
-                Value::from_pairs([("role", marked(&message.role)), ("content", marked(&message.content))])
-            })
-            .collect();
+        let turns: Vec<Value> = messages.iter().map(|message| from_json(message, &marked)).collect();
         // As in transformers, `tools` and `documents` are always there.
         let mut variables: BTreeMap<String, Value> = BTreeMap::from([
             ("messages".to_string(), Value::from(turns)),
@@ -150,10 +162,26 @@ impl ChatTemplate {
         variables.extend(options.now.map(|now| ("strftime_now".to_string(), environment::strftime_now(now))));
         variables.extend(options.args.iter().map(|(name, value)| (name.clone(), from_json(value, &marked))));
 
-        let template = self.environment.get_template(NAME).map_err(|error| render_error(&error))?;
-        let marked = template.render(Value::from_iter(variables)).map_err(|error| render_error(&error))?;
-        Ok(Rendered { marked, mark: Some(mark) })
+        environment::on_large_stack(|| {
+            let template = self.environment.get_template(NAME).map_err(|error| render_error(&error))?;
+            let marked =
+                template.render(Value::from_pairs(variables)).map_err(|error| render_error(&error))?;
+            Ok(Rendered { marked, mark: Some(mark) })
+        })
     }
+}
+
+/// A message as templates expect it; `None` for what is no JSON object.
+fn normalized(message: &Json) -> Option<Json> {
+    const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+    let given = message.as_object()?.iter().filter(|(_, value)| !value.is_null());
+    let mut message: serde_json::Map<String, Json> =
+        given.map(|(key, value)| (key.clone(), value.clone())).collect();
+    if let Some(reasoning) = REASONING.iter().find_map(|name| message.get(*name)).cloned() {
+        message.entry("thinking").or_insert_with(|| reasoning.clone());
+        message.insert("reasoning_content".to_string(), reasoning);
+    }
+    Some(Json::Object(message))
 }
 
 /// All strings in a JSON value, but not its keys: those come from the program.
@@ -181,32 +209,6 @@ fn from_json(value: &Json, marked: &impl Fn(&str) -> Value) -> Value {
             Value::from_pairs(map.iter().map(|(key, value)| (key.clone(), from_json(value, marked))))
         }
     }
-}
-
-/// Turns `{% generation %}` (transformers' own tag, which only marks the assistant's tokens for training) into a
-/// plain scope, so that its white space control and line numbers stay.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(at) = rest.find("{%") {
-        let (before, tag) = rest.split_at(at + 2);
-        out.push_str(before);
-        let name_at = tag.find(|c: char| !(c.is_whitespace() || c == '-' || c == '+')).unwrap_or(tag.len());
-        let (space, name) = tag.split_at(name_at);
-        out.push_str(space);
-        rest = name;
-        for (from, to) in [("generation", "with"), ("endgeneration", "endwith")] {
-            let after = name.strip_prefix(from);
-            if let Some(after) =
-                after.filter(|after| after.trim_start_matches(['-', '+', ' ', '\n']).starts_with("%}"))
-            {
-                out.push_str(to);
-                rest = after;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
 }
 
 fn syntax_error(error: &minijinja::Error) -> ChatError {

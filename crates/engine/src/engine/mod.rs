@@ -1,7 +1,7 @@
 //! The engine: submit, cancel, step.
 //!
-//! A synchronous state machine over a [`Forward`]. It does nothing between calls, and its clock is the caller's: time is
-//! only reported, never decides anything. So a test can drive it with a fake model and a seed.
+//! A synchronous state machine over a [`Forward`]. It does nothing between calls, and its clock is the caller's: time
+//! is only reported, never decides anything. So a test can drive it with a fake model and a seed.
 //!
 //! - `request`: what a caller asks.  `event`: what the engine says.
 //! - `running`: a request while it waits and runs.  `sequence`: one token stream of it.
@@ -59,10 +59,12 @@ pub enum ConfigError {
     #[error("a context of {asked} tokens is more than the {most} that the model was made for")]
     ContextTooLong { asked: usize, most: usize },
     #[error(
-        "{max_sequences} sequences with a prefill chunk of {prefill_chunk} make batches of {n_rows} rows; the model was \
-         loaded for {most}. Lower one of them"
+        "{max_sequences} sequences with a prefill chunk of {prefill_chunk} make batches of {n_rows} rows; \
+         the model was loaded for {most}. Lower one of them"
     )]
     BatchTooLarge { max_sequences: usize, prefill_chunk: usize, n_rows: usize, most: usize },
+    #[error("{asked} sequences may want logits at once; the model was loaded for {most}")]
+    TooManySequences { asked: usize, most: usize },
     #[error(transparent)]
     Alloc(#[from] AllocError),
 }
@@ -180,13 +182,21 @@ impl Engine {
     pub fn check_integrity(&self) -> Result<(), String> {
         self.kv.check_integrity()?;
         if self.running.len() > self.config.max_sequences {
-            return Err(format!("{} requests run, the limit is {}", self.running.len(), self.config.max_sequences));
+            return Err(format!(
+                "{} requests run, the limit is {}",
+                self.running.len(),
+                self.config.max_sequences
+            ));
         }
         for running in &self.running {
             for (group, &most) in running.n_pages.iter().enumerate() {
-                let n_held: usize = running.sequences.iter().map(|s| self.kv.n_held_pages(s.seq, group)).sum();
+                let n_held: usize =
+                    running.sequences.iter().map(|s| self.kv.n_held_pages(s.seq, group)).sum();
                 if n_held > most {
-                    return Err(format!("request {} holds {n_held} pages, {most} were reserved", running.id.0));
+                    return Err(format!(
+                        "request {} holds {n_held} pages, {most} were reserved",
+                        running.id.0
+                    ));
                 }
             }
         }
@@ -203,7 +213,9 @@ impl Engine {
         }
         let vocab_size = self.model.vocab_size();
         match prompt.iter().position(|token| token.0 as usize >= vocab_size) {
-            Some(position) => Err(SubmitError::UnknownToken { token: prompt[position], position, vocab_size }),
+            Some(position) => {
+                Err(SubmitError::UnknownToken { token: prompt[position], position, vocab_size })
+            }
             None => Ok(()),
         }
     }
@@ -211,8 +223,11 @@ impl Engine {
     /// How much a request may generate: what it asks, if that fits, or else all that fits.
     fn token_limit(&self, request: &Request) -> Result<TokenLimit, SubmitError> {
         let (in_context, in_pool) = (self.config.context_length, self.kv.max_len(self.config.prefill_chunk));
-        let (limit, max_len) =
-            if in_context <= in_pool { (LengthLimit::Context, in_context) } else { (LengthLimit::KvCache, in_pool) };
+        let (limit, max_len) = if in_context <= in_pool {
+            (LengthLimit::Context, in_context)
+        } else {
+            (LengthLimit::KvCache, in_pool)
+        };
         let n_prompt = request.prompt.len();
         if n_prompt >= max_len {
             return Err(SubmitError::PromptTooLong { n_prompt, limit, max_len });
@@ -230,7 +245,8 @@ impl Engine {
             let allowed = format!("at most max_tokens, {max_tokens}");
             return Err(ParamError::new("min_tokens", min_tokens, &allowed).into());
         }
-        let reason = if request.max_tokens.is_some() { FinishReason::MaxTokens } else { FinishReason::Context };
+        let reason =
+            if request.max_tokens.is_some() { FinishReason::MaxTokens } else { FinishReason::Context };
         Ok(TokenLimit { max_tokens, reason })
     }
 
@@ -342,6 +358,9 @@ fn check_config(config: &EngineConfig, model: &dyn Forward) -> Result<Budget, Co
     let (n_rows, most) = (budget.max_rows(), model.max_batch_rows());
     if n_rows > most {
         return Err(ConfigError::BatchTooLarge { max_sequences, prefill_chunk, n_rows, most });
+    }
+    if max_sequences > model.max_logit_rows() {
+        return Err(ConfigError::TooManySequences { asked: max_sequences, most: model.max_logit_rows() });
     }
     Ok(budget)
 }

@@ -46,7 +46,10 @@ pub enum SubmitError {
     EmptyPrompt,
     #[error("token id {} at position {position} of the prompt is not in the vocabulary of {vocab_size}", token.0)]
     UnknownToken { token: TokenId, position: usize, vocab_size: usize },
-    #[error("the prompt has {n_prompt} tokens, and {limit} holds {max_len}: no room for an answer. Shorten the prompt or enlarge {limit}")]
+    #[error(
+        "the prompt has {n_prompt} tokens, and {limit} holds {max_len}: no room for an answer. \
+         Shorten the prompt or enlarge {limit}"
+    )]
     PromptTooLong { n_prompt: usize, limit: LengthLimit, max_len: usize },
     #[error(
         "the prompt has {n_prompt} tokens and max_tokens is {max_tokens}, {} together, but {limit} holds {max_len}. \

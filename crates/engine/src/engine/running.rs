@@ -59,7 +59,11 @@ impl Running {
         if self.error.is_some() {
             return Some(&FinishReason::Error);
         }
-        self.sequences.iter().map(|sequence| sequence.reason.as_ref()).reduce(|first, next| next.and(first)).flatten()
+        self.sequences
+            .iter()
+            .map(|sequence| sequence.reason.as_ref())
+            .reduce(|first, next| next.and(first))
+            .flatten()
     }
 
     pub(super) fn usage(&self) -> Usage {

@@ -113,9 +113,11 @@ impl Sequence {
     pub(super) fn push(&mut self, id: TokenId, tokenizer: &Tokenizer, out: &mut String) {
         self.tokens.push(id);
         self.history.push(id);
-        self.reason = self.stops.token(id).or_else(|| self.text_ends(id, tokenizer, out)).or_else(|| {
-            (self.n_generated() == self.limit.max_tokens).then(|| self.limit.reason.clone())
-        });
+        self.reason = self
+            .stops
+            .token(id)
+            .or_else(|| self.text_ends(id, tokenizer, out))
+            .or_else(|| (self.n_generated() == self.limit.max_tokens).then(|| self.limit.reason.clone()));
         match &self.reason {
             // The matcher has released what came before the stop string; what comes after is dropped.
             None | Some(FinishReason::StopString { .. }) => {}

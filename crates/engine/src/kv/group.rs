@@ -90,7 +90,8 @@ impl PageGroup {
         let n_added = (len + n_new).div_ceil(PAGE_LEN) - table.pages.len();
         let n_copied = usize::from(n_new > 0 && self.page_to_copy(slot, len).is_some());
         let left_behind = table.n_left_behind..self.first_needed(len).max(table.n_left_behind);
-        let n_given_back = table.pages[left_behind].iter().filter(|&&page| !self.pool.is_shared(page)).count();
+        let n_given_back =
+            table.pages[left_behind].iter().filter(|&&page| !self.pool.is_shared(page)).count();
         Demand { n_needed: n_added + n_copied, n_available: self.pool.n_free() + n_given_back }
     }
 
@@ -133,7 +134,7 @@ impl PageGroup {
         let table = &mut self.tables[slot];
         assert!(
             len == 0 || table.n_left_behind <= first_needed,
-            "cannot shorten a sequence to {len} positions: its window's pages from entry {first_needed} on were given back"
+            "cannot shorten a sequence to {len} positions: its window's pages from {first_needed} on were given back"
         );
         while table.pages.len() > len.div_ceil(PAGE_LEN) {
             let page = table.pages.pop().expect("the loop's condition");
@@ -150,7 +151,10 @@ impl PageGroup {
         for (slot, table) in self.tables.iter().enumerate() {
             let n_entries = lens[slot].unwrap_or(0).div_ceil(PAGE_LEN);
             if table.pages.len() != n_entries {
-                return Err(format!("slot {slot}: {} table entries, expected {n_entries}", table.pages.len()));
+                return Err(format!(
+                    "slot {slot}: {} table entries, expected {n_entries}",
+                    table.pages.len()
+                ));
             }
             for (i, &page) in table.pages.iter().enumerate() {
                 match (page, i < table.n_left_behind) {

@@ -1,9 +1,9 @@
 //! What a sequence remembers: the keys and values of its tokens, in pages.
 //!
-//! A *page* holds `PAGE_LEN` positions of one layer group (vLLM says block). Layers that are alike, with the same heads,
-//! sizes, format and window, form a *layer group*; a sequence has one page table in each group, so that layers with a
-//! sliding window can give back pages that the others keep. Forked sequences share pages; a shared page is copied when
-//! one of them is about to write into it (copy-on-write).
+//! A *page* holds `PAGE_LEN` positions of one layer group (vLLM says block). Layers that are alike, with the same
+//! heads, sizes, format and window, form a *layer group*; a sequence has one page table in each group, so that layers
+//! with a sliding window can give back pages that the others keep. Forked sequences share pages; a shared page is
+//! copied when one of them is about to write into it (copy-on-write).
 //!
 //! - `pool`: reference counts and free pages.  `group`: the page tables of one layer group. Pure bookkeeping, both.
 //! - [`KvCache`]: all groups with their storage, which the kernels read and write.
@@ -58,13 +58,6 @@ impl KvGroupLayout {
     }
 }
 
-impl KvLayout {
-    /// Bytes of one page in every group.
-    pub fn page_bytes(&self) -> usize {
-        self.groups.iter().map(|group| KvStorage::page_bytes(&group.shape)).sum()
-    }
-}
-
 /// An extension asked for more pages than are free. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("layer group {group} of the KV cache has {n_available} free pages, {n_needed} are needed")]
@@ -105,8 +98,10 @@ impl KvCache {
     /// A cache of `n_pages` pages in each group of the layout.
     pub fn new(layout: KvLayout, n_pages: usize) -> Result<Self, AllocError> {
         let group = |layout: &KvGroupLayout| {
+            // The storage first: what is beyond all memory is an error here.
+            let storage = KvStorage::new(layout.shape, n_pages)?;
             let pages = PageGroup::new(layout.window.map(|window| window as usize), n_pages);
-            Ok(Group { pages, storage: KvStorage::new(layout.shape, n_pages)? })
+            Ok(Group { pages, storage })
         };
         let groups = layout.groups.iter().map(group).collect::<Result<_, _>>()?;
         Ok(Self { layout, groups, lens: Vec::new() })

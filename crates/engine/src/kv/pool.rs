@@ -1,5 +1,7 @@
 //! Which pages of a layer group are in use, and by how many page tables.
 
+use super::NO_PAGE;
+
 /// Reference counts and the free pages of one layer group. Ids are indices below `n_pages`.
 ///
 /// A page that was given back is handed out again before one that was never used: memory that nobody has touched is
@@ -14,6 +16,7 @@ pub(super) struct PagePool {
 
 impl PagePool {
     pub(super) fn new(n_pages: usize) -> Self {
+        assert!(n_pages <= NO_PAGE as usize, "{n_pages} pages: ids have 32 bits");
         // Both lists get their room now (4 bytes a page), so that taking and giving back never allocate.
         Self { ref_counts: Vec::with_capacity(n_pages), freed: Vec::with_capacity(n_pages), n_pages }
     }
@@ -73,7 +76,9 @@ impl PagePool {
     pub(super) fn check(&self, uses: &[u32]) -> Result<(), String> {
         for (page, (&count, &used)) in self.ref_counts.iter().zip(uses).enumerate() {
             if count != used {
-                return Err(format!("page {page}: reference count {count}, but {used} table entries name it"));
+                return Err(format!(
+                    "page {page}: reference count {count}, but {used} table entries name it"
+                ));
             }
         }
         if let Some(page) = (self.ref_counts.len()..uses.len()).find(|&page| uses[page] > 0) {
@@ -90,7 +95,10 @@ impl PagePool {
         }
         let n_unused = self.ref_counts.iter().filter(|&&count| count == 0).count();
         if n_unused != self.freed.len() {
-            return Err(format!("{n_unused} pages have no user, but the free list holds {}", self.freed.len()));
+            return Err(format!(
+                "{n_unused} pages have no user, but the free list holds {}",
+                self.freed.len()
+            ));
         }
         Ok(())
     }

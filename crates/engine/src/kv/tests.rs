@@ -1,3 +1,5 @@
+//! The books of pages: sharing, copy-on-write, windows, running out.
+
 use super::*;
 use limpid_kernels::ops::KvFormat;
 use proptest::prelude::*;
@@ -33,6 +35,17 @@ fn pages_are_taken_as_needed_and_given_back() {
 }
 
 #[test]
+fn every_position_has_its_own_slot() {
+    let mut kv = cache(&[None], 4);
+    let seq = kv.create(3 * PAGE);
+    kv.extend(seq, 3 * PAGE).unwrap();
+    for position in 0..3 * PAGE {
+        let page = kv.page_table(seq, 0)[position / PAGE];
+        assert_eq!(kv.slot(seq, 0, position), KvSlot { page, offset: (position % PAGE) as u32 });
+    }
+}
+
+#[test]
 fn used_pages_are_taken_again_before_fresh_ones() {
     let mut kv = cache(&[None], 8);
     for _ in 0..5 {
@@ -62,7 +75,11 @@ fn a_fork_shares_pages_and_copies_the_one_it_writes_into() {
     assert_ne!(kv.page_table(second, 0)[1], shared[1]);
 
     kv.extend(first, 1).unwrap();
-    assert_eq!((n_used(&kv), kv.page_table(first, 0)), (3, &shared[..]), "nobody shares it any more: no copy");
+    assert_eq!(
+        (n_used(&kv), kv.page_table(first, 0)),
+        (3, &shared[..]),
+        "nobody shares it any more: no copy"
+    );
     kv.check_integrity().unwrap();
     kv.release(first);
     assert_eq!(n_used(&kv), 2);

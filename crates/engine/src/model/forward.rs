@@ -10,7 +10,8 @@ use crate::weights::WeightsFile;
 use limpid_kernels::Cpu;
 use limpid_kernels::buffer::Rows;
 use limpid_kernels::ops::{
-    self, Activations, AttentionParams, AttentionRow, Compute, Kinds, KvFormat, KvSlot, PAGE_LEN, Prepared, RopeTable,
+    self, Activations, AttentionParams, AttentionRow, Compute, Kinds, KvFormat, KvSlot, PAGE_LEN, Prepared,
+    RopeTable,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -63,7 +64,12 @@ impl Model {
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<Self, ModelError> {
         let &ModelOptions { compute, kv_format, limits } = options;
-        let rope = RopeTable::new(config.rope.rotary_dim, config.rope.theta, config.rope.style, &config.rope.scaling)?;
+        let rope = RopeTable::new(
+            config.rope.rotary_dim,
+            config.rope.theta,
+            config.rope.style,
+            &config.rope.scaling,
+        )?;
         let weights = ModelWeights::load(file, &config, &cpu, progress)?;
         let layout = kv_layout(&config, kv_format);
         let kinds = workspace::kinds(file, &config, compute);
@@ -117,7 +123,13 @@ impl Model {
         for (to, (from, _)) in wanted.enumerate() {
             ws.added.row_mut(to).copy_from_slice(ws.residual.row(from));
         }
-        ops::rms_norm(&self.cpu, &ws.added, &self.weights.output_norm, self.config.rms_norm_eps, &mut ws.last);
+        ops::rms_norm(
+            &self.cpu,
+            &ws.added,
+            &self.weights.output_norm,
+            self.config.rms_norm_eps,
+            &mut ws.last,
+        );
         let head = self.weights.lm_head();
         let input = ws.activations.prepare(&self.cpu, &ws.last, Kinds::of(head.format(), self.compute));
         ops::matmul(&self.cpu, head, self.compute, &input, &mut ws.logits);
@@ -186,7 +198,12 @@ impl Pass<'_> {
     }
 
     /// `rows` in the forms that all of `readers` want.
-    fn prepare<'a>(&self, activations: &'a mut Activations, rows: &'a Rows, readers: &[&Linear]) -> Prepared<'a> {
+    fn prepare<'a>(
+        &self,
+        activations: &'a mut Activations,
+        rows: &'a Rows,
+        readers: &[&Linear],
+    ) -> Prepared<'a> {
         let kinds = Kinds::of_all(readers.iter().map(|linear| &linear.weight), self.compute);
         activations.prepare(self.cpu, rows, kinds)
     }

@@ -26,9 +26,11 @@ pub(super) fn tensors(config: &ModelConfig) -> Vec<TensorSpec> {
         let MixerConfig::Attention(a) = &layer.mixer;
         let (q_width, kv_width) = (a.n_heads * a.head_dim, a.n_kv_heads * a.head_dim);
         add(i, Role::AttnNorm, &[hidden]);
-        for (role, bias, width) in
-            [(Role::Q, Role::QBias, q_width), (Role::K, Role::KBias, kv_width), (Role::V, Role::VBias, kv_width)]
-        {
+        for (role, bias, width) in [
+            (Role::Q, Role::QBias, q_width),
+            (Role::K, Role::KBias, kv_width),
+            (Role::V, Role::VBias, kv_width),
+        ] {
             add(i, role, &[width, hidden]);
             if a.qkv_bias {
                 add(i, bias, &[width]);
@@ -79,7 +81,8 @@ pub(super) fn check(file: &WeightsFile, config: &ModelConfig) -> Result<(), Mode
         // Some checkpoints store the tied matrix twice; config.json decides.
         known.insert(Role::LmHead.name(file.metadata(), 0));
     }
-    let mut unused = file.tensors().map(|t| t.name).filter(|name| !known.contains(*name) && !Role::is_leftover(name));
+    let mut unused =
+        file.tensors().map(|t| t.name).filter(|name| !known.contains(*name) && !Role::is_leftover(name));
     match unused.next() {
         None => Ok(()),
         Some(first) => Err(ModelError::UnusedTensors {

@@ -103,7 +103,8 @@ impl Loaded {
             .collect();
         let place: HashMap<_, _> = file.tensors().enumerate().map(|(i, tensor)| (tensor.name, i)).collect();
         specs.sort_by_key(|(name, _)| place.get(name.as_str()).copied());
-        let total_bytes = specs.iter().filter_map(|(name, _)| file.tensor(name)).map(|t| t.bytes.len() as u64).sum();
+        let total_bytes =
+            specs.iter().filter_map(|(name, _)| file.tensor(name)).map(|t| t.bytes.len() as u64).sum();
         let mut done_bytes = 0;
         let mut loaded = Self { matrices: HashMap::new(), vectors: HashMap::new() };
         for (i, (name, spec)) in specs.iter().enumerate() {

@@ -97,13 +97,21 @@ impl Workspace {
     }
 
     /// Bytes that `new` takes, from the header alone.
-    pub(super) fn bytes(config: &ModelConfig, layout: &KvLayout, limits: BatchLimits, kinds: Kinds, n_threads: usize) -> usize {
+    pub(super) fn bytes(
+        config: &ModelConfig,
+        layout: &KvLayout,
+        limits: BatchLimits,
+        kinds: Kinds,
+        n_threads: usize,
+    ) -> usize {
         let BatchLimits { max_rows, max_logit_rows, .. } = limits;
         let w = Widths::of(config);
         let per_row = [w.hidden, w.hidden, w.hidden, w.q, w.q, w.kv, w.kv, w.ffn, w.ffn, w.ffn];
         let angles = [config.rope.rotary_dim / 2; 2];
-        let of_batch: usize = per_row.iter().chain(&angles).map(|&width| Rows::bytes_for(max_rows, width)).sum();
-        let of_logits = Rows::bytes_for(max_logit_rows, w.hidden) + Rows::bytes_for(max_logit_rows, config.vocab_size);
+        let of_batch: usize =
+            per_row.iter().chain(&angles).map(|&width| Rows::bytes_for(max_rows, width)).sum();
+        let of_logits =
+            Rows::bytes_for(max_logit_rows, w.hidden) + Rows::bytes_for(max_logit_rows, config.vocab_size);
         let attention: usize = layout
             .groups
             .iter()

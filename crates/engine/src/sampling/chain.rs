@@ -32,7 +32,8 @@ pub(super) struct Chain {
 impl Chain {
     /// The default order ("notes"): masks, penalties, temperature, top_p, top_k, min_p.
     ///
-    /// At temperature 0 the chain ends after the penalties: greedy takes the largest logit, and no filter removes that.
+    /// At temperature 0 the chain ends after the penalties: greedy takes the largest logit, and no filter
+    /// removes that.
     pub(super) fn new(params: &SamplingParams, eos: &[TokenId], stop_ids: &[TokenId]) -> Chain {
         let mut stages: Vec<Box<dyn LogitsProcessor>> = Vec::new();
         if params.ignore_eos == IgnoreEos::Forbid {

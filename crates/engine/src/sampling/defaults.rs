@@ -1,7 +1,7 @@
 //! What is in force where a request is silent, and where it comes from.
 //!
-//! Knob by knob: the model's own files, if they spell the key out; else Limpid's own (temperature 0.8, top_p 0.95, everything
-//! else off).
+//! Knob by knob: the model's own files, if they spell the key out; else Limpid's own (temperature 0.8, top_p
+//! 0.95, everything else off).
 
 use std::fmt;
 
@@ -96,7 +96,8 @@ impl Defaults {
         Ok(defaults)
     }
 
-    /// From a GGUF file's hints: `get` looks up a key's number (integer or float) and gives none where the key is absent.
+    /// From a GGUF file's hints: `get` looks up a key's number (integer or float) and gives none where the
+    /// key is absent.
     pub fn from_hints(get: impl Fn(&str) -> Option<f64>) -> Result<Defaults, ParamError> {
         // llama.cpp's penalty_last_n would narrow the scope of the penalty; Limpid's is the whole text.
         const NOT_FOLLOWED: [(&str, f64); 3] = [
@@ -159,7 +160,9 @@ impl Defaults {
             // Below 0 saturates to 0: vLLM and llama.cpp write -1 for "off".
             self.top_k = Setting { value: value as u32, source };
         }
-        self.params(0).validate().map_err(|error| ParamError { name: format!("{} ({source})", error.name), ..error })
+        self.params(0)
+            .validate()
+            .map_err(|error| ParamError { name: format!("{} ({source})", error.name), ..error })
     }
 
     /// Notes the keys that are there with a value other than the one that means "off".

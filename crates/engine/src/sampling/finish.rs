@@ -27,7 +27,9 @@ impl FinishReason {
     /// `stop`, `length`, `cancelled` or `error`.
     pub fn name(&self) -> &'static str {
         match self {
-            FinishReason::Eos { .. } | FinishReason::StopString { .. } | FinishReason::StopId { .. } => "stop",
+            FinishReason::Eos { .. } | FinishReason::StopString { .. } | FinishReason::StopId { .. } => {
+                "stop"
+            }
             FinishReason::MaxTokens | FinishReason::Context => "length",
             FinishReason::Cancelled => "cancelled",
             FinishReason::Error => "error",

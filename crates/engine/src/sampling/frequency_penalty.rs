@@ -13,7 +13,7 @@ impl LogitsProcessor for FrequencyPenalty {
     }
 
     fn apply(&self, candidates: &mut Candidates, history: &History) {
-        for count in history.counts().iter().filter(|count| count.n_output > 0) {
+        for count in history.counts() {
             candidates.edit(count.id, |l| l - self.0 * count.n_output as f32);
         }
     }

@@ -14,8 +14,8 @@ pub struct TokenCount {
 
 /// The counts of one sequence. A fork of the sequence clones it.
 ///
-/// A sorted list, not a table of the vocabulary: it is as long as the text has distinct tokens, so that many sequences and
-/// many beams cost little, and adding to it moves a few KB at most.
+/// A sorted list, not a table of the vocabulary: it is as long as the text has distinct tokens, so that many
+/// sequences and many beams cost little, and adding to it moves a few KB at most.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct History {
     /// By ascending id.
@@ -24,7 +24,8 @@ pub struct History {
 }
 
 impl History {
-    /// A sequence that begins with `prompt`; as long as at most `n_reserved` tokens are pushed, nothing is allocated.
+    /// A sequence that begins with `prompt`; as long as at most `n_reserved` tokens are pushed, nothing is
+    /// allocated.
     pub fn new(prompt: &[TokenId], n_reserved: usize) -> Self {
         let mut ids = prompt.to_vec();
         ids.sort_unstable();

@@ -75,16 +75,18 @@ impl SamplingParams {
 
     /// Refuses a value that is not a number or out of range, by name.
     ///
-    /// Temperature and repetition penalty stay away from 0 because a quotient must not overflow; below 1e-6 no two
-    /// different logits of a real model are left in play, so nothing is lost by asking for 0. The range of the two
-    /// other penalties is that of OpenAI's API and vLLM.
+    /// Temperature and repetition penalty stay away from 0 because a quotient must not overflow; below 1e-6
+    /// no two different logits of a real model are left in play, so nothing is lost by asking for 0. The
+    /// range of the two other penalties is that of OpenAI's API and vLLM.
     pub fn validate(&self) -> Result<(), ParamError> {
         check("temperature", self.temperature, "0 (greedy) or from 0.000001 to 1000000", |t| {
             t == 0.0 || (1e-6..=1e6).contains(&t)
         })?;
         check("top_p", self.top_p, "from 0 to 1", |p| (0.0..=1.0).contains(&p))?;
         check("min_p", self.min_p, "from 0 to 1", |p| (0.0..=1.0).contains(&p))?;
-        check("repetition_penalty", self.repetition_penalty, "from 0.01 to 100", |r| (0.01..=100.0).contains(&r))?;
+        check("repetition_penalty", self.repetition_penalty, "from 0.01 to 100", |r| {
+            (0.01..=100.0).contains(&r)
+        })?;
         check("frequency_penalty", self.frequency_penalty, "from -2 to 2", |a| (-2.0..=2.0).contains(&a))?;
         check("presence_penalty", self.presence_penalty, "from -2 to 2", |a| (-2.0..=2.0).contains(&a))
     }

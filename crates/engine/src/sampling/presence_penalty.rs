@@ -1,4 +1,5 @@
-//! `presence_penalty` a: l -= a where c\[t\] > 0, with c counted over the output (OpenAI's formula, vLLM's scope).
+//! `presence_penalty` a: l -= a where c\[t\] > 0, with c counted over the output (OpenAI's formula, vLLM's
+//! scope).
 
 use super::candidates::Candidates;
 use super::chain::LogitsProcessor;

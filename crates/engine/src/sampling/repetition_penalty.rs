@@ -1,4 +1,5 @@
-//! `repetition_penalty` r, over prompt and output: l / r where l > 0, else l * r (Keskar et al. 2019, CTRL; as in HF and vLLM).
+//! `repetition_penalty` r, over prompt and output: l / r where l > 0, else l * r (Keskar et al. 2019, CTRL;
+//! as in HF and vLLM).
 
 use super::candidates::Candidates;
 use super::chain::LogitsProcessor;

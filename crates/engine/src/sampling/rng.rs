@@ -1,17 +1,18 @@
 //! The random numbers of a request: Philox4x32-10, a counter-based generator.
 //!
-//! J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. There is no state that a draw could
-//! advance: each number is a function of what it is for, so that a request draws the same numbers alone, in any batch,
-//! and after it was preempted. With key (k0, k1) and counter (c0, c1, c2, c3), 32 bit each, one round is
+//! J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. There is no state that a draw
+//! could advance: each number is a function of what it is for, so that a request draws the same numbers
+//! alone, in any batch, and after it was preempted. With key (k0, k1) and counter (c0, c1, c2, c3), 32 bit
+//! each, one round is
 //!
 //! ```text
 //! (h0, l0) = 0xD2511F53 * c0      (h1, l1) = 0xCD9E8D57 * c2      (high and low half of a 64-bit product)
 //! c = (h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0)
 //! ```
 //!
-//! ten times, with k0 += 0x9E3779B9 and k1 += 0xBB67AE85 (modulo 2^32) between the rounds. Here the key is the seed (k0 its low
-//! half) and the counter is (output position, choice index, beam rank, purpose); the number is c0 + 2^32 * c1. The tests hold the
-//! authors' own vectors.
+//! ten times, with k0 += 0x9E3779B9 and k1 += 0xBB67AE85 (modulo 2^32) between the rounds. Here the key is
+//! the seed (k0 its low half) and the counter is (output position, choice index, beam rank, purpose); the
+//! number is c0 + 2^32 * c1. The tests hold the authors' own vectors.
 
 /// What a number is for. The values are part of what a seed means: never renumber them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::candidates::{Candidates, NotFinite};
+use super::candidates::Candidates;
 use super::chain::Chain;
 use super::history::History;
 use super::params::{ParamError, SamplingParams};
@@ -13,13 +13,15 @@ use crate::trace::Recorder;
 /// Why no token could be chosen.
 #[derive(Clone, PartialEq, Debug, Error)]
 pub enum SampleError {
-    #[error("the logit of token {} at output position {position} is {value}: the model's numbers are broken", id.0)]
-    NotFinite { id: TokenId, value: f32, position: u32 },
+    /// NaN, +inf or beyond 1e30. (-inf is a masked token.)
+    #[error("the logit of token {} at output position {position} is {value}: the model is broken", id.0)]
+    BadLogit { id: TokenId, value: f32, position: u32 },
     #[error("no token is left to choose from at output position {position}: every one is masked")]
     NothingLeft { position: u32 },
 }
 
-/// Chooses the tokens of one sequence. It has no state of its own: the same logits and history give the same token.
+/// Chooses the tokens of one sequence. It has no state of its own: the same logits and history give the same
+/// token.
 #[derive(Debug)]
 pub struct Sampler {
     chain: Chain,
@@ -29,7 +31,11 @@ pub struct Sampler {
 
 impl Sampler {
     /// `eos` and `stop_ids` are what `min_tokens` and `ignore_eos` mask. Refuses parameters out of range.
-    pub fn new(params: &SamplingParams, eos: &[TokenId], stop_ids: &[TokenId]) -> Result<Sampler, ParamError> {
+    pub fn new(
+        params: &SamplingParams,
+        eos: &[TokenId],
+        stop_ids: &[TokenId],
+    ) -> Result<Sampler, ParamError> {
         params.validate()?;
         Ok(Sampler {
             chain: Chain::new(params, eos, stop_ids),
@@ -38,7 +44,8 @@ impl Sampler {
         })
     }
 
-    /// The token after `history`, from the raw logits (one a token of the vocabulary). `scratch` holds nothing between calls.
+    /// The token after `history`, from the raw logits (one a token of the vocabulary). `scratch` holds
+    /// nothing between calls.
     pub fn sample(
         &self,
         logits: &[f32],
@@ -47,18 +54,17 @@ impl Sampler {
         recorder: &mut dyn Recorder,
     ) -> Result<TokenId, SampleError> {
         let position = history.n_output();
-        let not_finite = |error: NotFinite| SampleError::NotFinite { id: error.id, value: error.value, position };
-        scratch.fill(logits).map_err(not_finite)?;
+        let bad_logit = |id: TokenId| SampleError::BadLogit { id, value: logits[id.0 as usize], position };
+        scratch.fill(logits).map_err(bad_logit)?;
         self.chain.apply(scratch, history, recorder);
-        // A quotient may have overflowed where a logit is beyond 1e32.
-        scratch.check().map_err(not_finite)?;
         let token = if self.greedy { scratch.argmax() } else { self.draw(scratch, position) };
         token.ok_or(SampleError::NothingLeft { position })
     }
 
-    /// Inverse CDF in descending order of probability: the first token at which the running sum exceeds floor(u * W).
+    /// Inverse CDF in descending order of probability: the first token at which the running sum exceeds
+    /// floor(u * W).
     fn draw(&self, candidates: &mut Candidates, position: u32) -> Option<TokenId> {
         let total = candidates.total_weight();
-        candidates.at_weight_sum(self.stream.below(total, position, Purpose::Draw) + 1)
+        candidates.at_share(self.stream.below(total, position, Purpose::Draw))
     }
 }

@@ -1,6 +1,8 @@
-//! `top_p` q: the smallest set of most likely tokens whose probabilities sum to q or more; at least one (Holtzman et al. 2020).
+//! `top_p` q: the smallest set of most likely tokens whose probabilities sum to q or more; at least one
+//! (Holtzman et al. 2020).
 //!
-//! In integers: with W the sum of all weights, the shortest run in descending order whose weights sum to ceil(q * W).
+//! In integers: with W the sum of all weights, the shortest run in descending order whose weights sum to
+//! ceil(q * W).
 
 use super::candidates::Candidates;
 use super::chain::LogitsProcessor;

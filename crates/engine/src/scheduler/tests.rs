@@ -1,3 +1,5 @@
+//! How a step's rows are shared out.
+
 use super::*;
 
 fn share(max_sequences: usize, prefill_chunk: usize, n_pending: &[usize]) -> Vec<usize> {
@@ -8,7 +10,11 @@ fn share(max_sequences: usize, prefill_chunk: usize, n_pending: &[usize]) -> Vec
 #[test]
 fn every_decode_row_and_a_chunk_of_prefill() {
     assert_eq!(share(4, 8, &[1, 20, 1]), [1, 8, 1]);
-    assert_eq!(share(4, 8, &[1, 5, 20, 1]), [1, 5, 3, 1], "the oldest prompt first, the next one takes the rest");
+    assert_eq!(
+        share(4, 8, &[1, 5, 20, 1]),
+        [1, 5, 3, 1],
+        "the oldest prompt first, the next one takes the rest"
+    );
     assert_eq!(share(4, 8, &[8, 2, 1]), [8, 0, 1], "decode goes on while prompts wait");
     assert_eq!(share(1, 1, &[3]), [1]);
 }

@@ -1,9 +1,18 @@
 //! What can be wrong with a tokenizer, or with a text for it.
 
+use std::path::PathBuf;
+
+use crate::weights::WeightsError;
+
 /// Each names the field (a GGUF key, or file and key), what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenizerError {
+    /// The tokenizer of this file, or folder, cannot be used.
+    #[error("{}: {cause}", path.display())]
+    File { path: PathBuf, cause: Box<TokenizerError> },
+    #[error(transparent)]
+    Metadata(#[from] WeightsError),
     #[error("{field} is missing: {why}")]
     Missing { field: &'static str, why: &'static str },
     #[error("{field} is `{found}`, which is not supported; known: {known}")]

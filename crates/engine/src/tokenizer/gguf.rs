@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use tokenizers::models::bpe::{BpeBuilder, Merges, Vocab as BpeVocab};
 use tokenizers::models::wordlevel::WordLevel;
+use tokenizers::normalizers::unicode::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use super::encoder::{Algorithm, Encoder, added_vocabulary};
 use super::error::TokenizerError;
@@ -16,6 +17,8 @@ use super::spm::{SPACE_MARK, Spm, parse_byte_token};
 use super::vocab::{TokenKind, Vocab};
 use super::{Tokenizer, bpe, byte_level, pretokenizers};
 use crate::TokenId;
+use crate::weights::WeightsError;
+use crate::weights::gguf::GgufMetadata;
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -23,6 +26,12 @@ const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
 const SCORES: &str = "tokenizer.ggml.scores";
 const MERGES: &str = "tokenizer.ggml.merges";
+const BOS: &str = "tokenizer.ggml.bos_token_id";
+const EOS: &str = "tokenizer.ggml.eos_token_id";
+const EOT: &str = "tokenizer.ggml.eot_token_id";
+const EOM: &str = "tokenizer.ggml.eom_token_id";
+const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
+const PAD: &str = "tokenizer.ggml.padding_token_id";
 
 /// `tokenizer.ggml.token_type` (llama.h, `llama_token_type`).
 mod token_type {
@@ -81,6 +90,32 @@ struct Family {
 }
 
 impl GgufTokenizer {
+    /// Reads the keys; a value of the wrong type is an error.
+    pub fn read(metadata: &GgufMetadata) -> Result<Self, WeightsError> {
+        let text = |key| metadata.str(key).map(|value| value.map(str::to_owned));
+        let texts = |key| {
+            metadata.str_array(key).map(|value| value.map(|array| array.iter().map(str::to_owned).collect()))
+        };
+        Ok(GgufTokenizer {
+            model: text(MODEL)?,
+            pre: text(PRE)?,
+            tokens: texts(TOKENS)?.unwrap_or_default(),
+            scores: metadata.f32_array(SCORES)?,
+            token_types: metadata.i32_array(TYPES)?,
+            merges: texts(MERGES)?,
+            bos_id: metadata.u64(BOS)?,
+            eos_id: metadata.u64(EOS)?,
+            eot_id: metadata.u64(EOT)?,
+            eom_id: metadata.u64(EOM)?,
+            unknown_id: metadata.u64(UNKNOWN)?,
+            pad_id: metadata.u64(PAD)?,
+            add_bos: metadata.bool("tokenizer.ggml.add_bos_token")?,
+            add_eos: metadata.bool("tokenizer.ggml.add_eos_token")?,
+            add_space_prefix: metadata.bool("tokenizer.ggml.add_space_prefix")?,
+            model_name: text("general.name")?,
+        })
+    }
+
     pub fn build(&self) -> Result<Tokenizer, TokenizerError> {
         let model = self.model.as_deref().ok_or(TokenizerError::Missing {
             field: MODEL,
@@ -98,16 +133,12 @@ impl GgufTokenizer {
         };
         let Family { algorithm, mut vocab, adds_bos, bos_id, eos_id, unknown_id } = family;
         let mut special = SpecialTokens {
-            bos: self.id("tokenizer.ggml.bos_token_id", self.bos_id.or(bos_id), &mut warnings),
+            bos: self.id(BOS, self.bos_id.or(bos_id), &mut warnings),
             add_bos: self.add_bos.unwrap_or(adds_bos),
             add_eos: self.add_eos.unwrap_or(false),
             eos: Vec::new(),
-            unknown: self.id(
-                "tokenizer.ggml.unknown_token_id",
-                self.unknown_id.or(unknown_id),
-                &mut warnings,
-            ),
-            pad: self.id("tokenizer.ggml.padding_token_id", self.pad_id, &mut warnings),
+            unknown: self.id(UNKNOWN, self.unknown_id.or(unknown_id), &mut warnings),
+            pad: self.id(PAD, self.pad_id, &mut warnings),
         };
         self.find_eos(eos_id, &mut special, &mut vocab, &mut warnings);
         let (added, names) = self.added_tokens(&vocab)?;
@@ -182,7 +213,7 @@ impl GgufTokenizer {
         }
         let bpe = bpe::build(BpeBuilder::new().ignore_merges(pre.ignores_merges), words, merges, MERGES)?;
         let algorithm = Algorithm::Steps {
-            normalizer: None,
+            normalizer: pre.normalizes_nfc.then_some(NormalizerWrapper::NFC(NFC)),
             pre_tokenizer: Some(pre_tokenizer(pre.patterns)?),
             model: Box::new(ModelWrapper::BPE(bpe)),
         };
@@ -255,11 +286,7 @@ impl GgufTokenizer {
         vocab: &mut Vocab,
         warnings: &mut Vec<String>,
     ) {
-        let keys = [
-            ("tokenizer.ggml.eos_token_id", self.eos_id.or(family_eos)),
-            ("tokenizer.ggml.eot_token_id", self.eot_id),
-            ("tokenizer.ggml.eom_token_id", self.eom_id),
-        ];
+        let keys = [(EOS, self.eos_id.or(family_eos)), (EOT, self.eot_id), (EOM, self.eom_id)];
         for (key, id) in keys {
             if let Some(id) = self.id(key, id, warnings) {
                 special.add_eos_token(id, key);

@@ -5,17 +5,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokenizers::models::bpe::{BpeBuilder, Merges, Vocab as BpeVocab};
 use tokenizers::{
-    AddedToken, AddedVocabulary, Encoding, Model as _, ModelWrapper, NormalizerWrapper, PostProcessor as _,
-    PostProcessorWrapper, PreTokenizerWrapper, Token,
+    AddedToken, AddedVocabulary, Model as _, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper,
 };
 
 use super::encoder::{Algorithm, Encoder, added_vocabulary};
 use super::error::TokenizerError;
+use super::frame::Frame;
 use super::special::SpecialTokens;
 use super::spelling::Spelling;
 use super::vocab::{TokenKind, Vocab};
 use super::{Tokenizer, bpe};
 use crate::TokenId;
+use crate::weights::hf::HfMetadata;
 
 const FILE: &str = "tokenizer.json";
 const ADDED: &str = "tokenizer.json: added_tokens";
@@ -26,6 +27,7 @@ const MODEL: &str = "tokenizer.json: model";
 pub struct HfTokenizer<'a> {
     pub tokenizer_json: Option<&'a [u8]>,
     pub tokenizer_config: Option<&'a Value>,
+    pub special_tokens_map: Option<&'a Value>,
     pub generation_config: Option<&'a Value>,
     pub config: Option<&'a Value>,
 }
@@ -49,6 +51,7 @@ struct FileToken {
     token: AddedToken,
 }
 
+/// `dropout` is for training: it is not read.
 #[derive(Deserialize)]
 struct FileBpe {
     vocab: std::collections::HashMap<String, u32>,
@@ -72,7 +75,17 @@ enum FileMerge {
     Line(String),
 }
 
-impl HfTokenizer<'_> {
+impl<'a> HfTokenizer<'a> {
+    pub fn read(metadata: &'a HfMetadata) -> Self {
+        HfTokenizer {
+            tokenizer_json: metadata.tokenizer_json.as_deref(),
+            tokenizer_config: metadata.tokenizer_config.as_ref(),
+            special_tokens_map: metadata.special_tokens_map.as_ref(),
+            generation_config: metadata.generation_config.as_ref(),
+            config: Some(&metadata.config),
+        }
+    }
+
     pub fn build(&self) -> Result<Tokenizer, TokenizerError> {
         let bytes = self.tokenizer_json.ok_or(TokenizerError::Missing {
             field: FILE,
@@ -81,18 +94,17 @@ impl HfTokenizer<'_> {
         let file: File = serde_json::from_slice(bytes).map_err(|error| {
             TokenizerError::invalid(FILE, error.to_string(), "a tokenizer in the format 1.0")
         })?;
-        let normalizer: Option<NormalizerWrapper> = step(file.normalizer, "tokenizer.json: normalizer")?;
-        let pre_tokenizer: Option<PreTokenizerWrapper> =
-            step(file.pre_tokenizer, "tokenizer.json: pre_tokenizer")?;
-        let post_processor: Option<PostProcessorWrapper> =
-            step(file.post_processor, "tokenizer.json: post_processor")?;
+        let normalizer: Option<NormalizerWrapper> = step(file.normalizer, &NORMALIZERS)?;
+        let pre_tokenizer: Option<PreTokenizerWrapper> = step(file.pre_tokenizer, &PRE_TOKENIZERS)?;
+        let frame = Frame::read(file.post_processor.as_ref())?;
         let spelling = Spelling::read(file.decoder.as_ref())?;
         let model = read_model(file.model)?;
         let mut warnings = Vec::new();
 
         let expected: Vec<(String, u32)> =
             file.added_tokens.iter().map(|added| (added.token.content.clone(), added.id)).collect();
-        let tokens = file.added_tokens.into_iter().map(|added| added.token).collect();
+        let mut tokens = file.added_tokens.into_iter().map(|added| added.token).collect();
+        self.make_special(&mut tokens, &model);
         let added = added_vocabulary(tokens, &model, normalizer.as_ref(), ADDED)?;
         for (content, id) in expected {
             if added.token_to_id(&content, &model) != Some(id) {
@@ -103,23 +115,46 @@ impl HfTokenizer<'_> {
         }
         let vocab = read_vocab(&model, &added, &spelling)?;
         let names = Names { model: &model, added: &added };
-        let special = self.special(&names, post_processor.as_ref(), vocab.len(), &mut warnings)?;
+        let special = self.special(&names, &frame, vocab.len(), &mut warnings);
         let algorithm = Algorithm::Steps { normalizer, pre_tokenizer, model: Box::new(model) };
         Ok(Tokenizer::assemble(Encoder::new(algorithm, added), vocab, special, warnings))
+    }
+
+    /// As in transformers, a token that tokenizer_config.json names for a role is special whatever tokenizer.json
+    /// says, and is found in texts.
+    fn make_special(&self, tokens: &mut Vec<AddedToken>, model: &ModelWrapper) {
+        const ROLES: [&str; 7] =
+            ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+        let mut named: Vec<&str> =
+            ROLES.iter().filter_map(|role| text_of(self.config_value(role)?)).collect();
+        let more = self.config_value("additional_special_tokens").and_then(Value::as_array);
+        named.extend(more.into_iter().flatten().filter_map(text_of));
+        for text in named {
+            match tokens.iter_mut().find(|token| token.content == text) {
+                Some(token) => token.special = true,
+                None if model.token_to_id(text).is_some() => tokens.push(AddedToken::from(text, true)),
+                None => {}
+            }
+        }
+    }
+
+    /// A value that is not null, of tokenizer_config.json or, in older folders, of special_tokens_map.json.
+    fn config_value(&self, key: &str) -> Option<&Value> {
+        let files = [self.tokenizer_config, self.special_tokens_map];
+        files.into_iter().flatten().find_map(|file| file.get(key).filter(|value| !value.is_null()))
     }
 
     fn special(
         &self,
         names: &Names,
-        post_processor: Option<&PostProcessorWrapper>,
+        frame: &Frame,
         vocab_size: usize,
         warnings: &mut Vec<String>,
-    ) -> Result<SpecialTokens, TokenizerError> {
-        let frame = Frame::of(post_processor)?;
+    ) -> SpecialTokens {
         let flag =
             |key: &str| self.tokenizer_config.and_then(|config| config.get(key)).and_then(Value::as_bool);
-        let named = |key: &str| self.named_token(names, key);
-        let bos = named("bos_token").or(frame.before).or_else(|| {
+        let named = |key: &str| names.id(text_of(self.config_value(key)?)?);
+        let bos = frame.before.or_else(|| named("bos_token")).or_else(|| {
             let ids = token_ids(self.generation_config, "bos_token_id");
             ids.or(token_ids(self.config, "bos_token_id"))?.first().copied()
         });
@@ -134,13 +169,7 @@ impl HfTokenizer<'_> {
         special.add_eos =
             frame.decides("add_eos_token", frame.after.is_some(), flag("add_eos_token"), warnings);
         self.find_eos(named("eos_token"), vocab_size, &mut special, warnings);
-        Ok(special)
-    }
-
-    /// The id of a token that tokenizer_config.json names by its text, or by an object with the text as `content`.
-    fn named_token(&self, names: &Names, key: &str) -> Option<TokenId> {
-        let value = self.tokenizer_config?.get(key)?;
-        names.id(value.as_str().or_else(|| value.get("content")?.as_str())?)
+        special
     }
 
     fn find_eos(
@@ -151,8 +180,9 @@ impl HfTokenizer<'_> {
         warnings: &mut Vec<String>,
     ) {
         let sources = [
-            ("generation_config.json eos_token_id", token_ids(self.generation_config, "eos_token_id")),
+            // First what the chat template means by `eos_token`.
             ("tokenizer_config.json eos_token", named.map(|id| vec![id])),
+            ("generation_config.json eos_token_id", token_ids(self.generation_config, "eos_token_id")),
             ("config.json eos_token_id", token_ids(self.config, "eos_token_id")),
         ];
         for (source, ids) in &sources {
@@ -170,24 +200,61 @@ impl HfTokenizer<'_> {
         let said: Vec<_> = sources.iter().filter_map(|(source, ids)| Some((source, ids.as_ref()?))).collect();
         for pair in said.windows(2) {
             let ((first, ids), (second, others)) = (pair[0], pair[1]);
-            if !others.iter().all(|id| ids.contains(id)) {
-                warnings.push(format!(
-                    "{first} is {} and {second} is {}: each of them ends a text",
-                    list(ids),
-                    list(others)
-                ));
+            let agree = ids.iter().all(|id| others.contains(id)) || others.iter().all(|id| ids.contains(id));
+            if !agree {
+                let (ids, others) = (list(ids), list(others));
+                warnings.push(format!("{first} is {ids}, {second} is {others}: each of them ends a text"));
             }
         }
     }
 }
 
+/// A token is named by its text, or by an object with the text as `content`.
+fn text_of(token: &Value) -> Option<&str> {
+    token.as_str().or_else(|| token.get("content")?.as_str())
+}
+
 /// One step of tokenizer.json in the crate's form.
-fn step<T: DeserializeOwned>(value: Option<Value>, field: &'static str) -> Result<Option<T>, TokenizerError> {
+fn step<T: DeserializeOwned>(value: Option<Value>, known: &Known) -> Result<Option<T>, TokenizerError> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
-    let name = value.get("type").and_then(Value::as_str).unwrap_or("(no type)").to_string();
-    serde_json::from_value(value).map(Some).map_err(|error| {
-        TokenizerError::invalid(field, format!("{name} ({error})"), "a step that `tokenizers` 0.23 has")
-    })
+    known.check(&value)?;
+    serde_json::from_value(value)
+        .map(Some)
+        .map_err(|error| TokenizerError::invalid(known.field, error.to_string(), "its parameters"))
+}
+
+/// The kinds of one step that decoder-only models use; a hostile file cannot make these panic.
+struct Known {
+    field: &'static str,
+    /// Where a `Sequence` lists its parts.
+    parts: &'static str,
+    kinds: &'static [&'static str],
+}
+
+const NORMALIZERS: Known = Known {
+    field: "tokenizer.json: normalizer",
+    parts: "normalizers",
+    kinds: &["NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend", "Replace", "Strip", "StripAccents"],
+};
+
+const PRE_TOKENIZERS: Known = Known {
+    field: "tokenizer.json: pre_tokenizer",
+    parts: "pretokenizers",
+    kinds: &["ByteLevel", "Split", "Digits", "Metaspace", "Punctuation", "Whitespace", "WhitespaceSplit"],
+};
+
+impl Known {
+    fn check(&self, step: &Value) -> Result<(), TokenizerError> {
+        let kind = step.get("type").and_then(Value::as_str).unwrap_or("(no type)");
+        if let ("Sequence", Some(parts)) = (kind, step.get(self.parts).and_then(Value::as_array)) {
+            return parts.iter().try_for_each(|part| self.check(part));
+        }
+        if self.kinds.contains(&kind) {
+            return Ok(());
+        }
+        let known = format!("Sequence, {}", self.kinds.join(", "));
+        Err(TokenizerError::Unknown { field: self.field, found: kind.to_string(), known })
+    }
 }
 
 /// An id, or a list of ids (`eos_token_id` of a generation_config.json is either).
@@ -211,16 +278,10 @@ fn list(ids: &[TokenId]) -> String {
 fn read_model(model: Value) -> Result<ModelWrapper, TokenizerError> {
     let kind = model.get("type").and_then(Value::as_str);
     // Files from before `type` was written are BPE if they list merges.
-    match kind.or(model.get("merges").map(|_| "BPE")) {
-        Some("BPE") => {}
-        Some("Unigram") => {
-            return serde_json::from_value(model)
-                .map_err(|error| TokenizerError::invalid(MODEL, error.to_string(), "a Unigram model"));
-        }
-        other => {
-            let found = other.unwrap_or("(no type)").to_string();
-            return Err(TokenizerError::Unknown { field: MODEL, found, known: "BPE, Unigram".to_string() });
-        }
+    let kind = kind.or(model.get("merges").map(|_| "BPE")).unwrap_or("(no type)");
+    if kind != "BPE" {
+        let (found, known) = (kind.to_string(), "BPE".to_string());
+        return Err(TokenizerError::Unknown { field: MODEL, found, known });
     }
     let file: FileBpe = serde_json::from_value(model)
         .map_err(|error| TokenizerError::invalid(MODEL, error.to_string(), "a BPE model"))?;
@@ -269,55 +330,6 @@ impl Names<'_> {
     }
 }
 
-/// What the post-processor puts around a text.
-struct Frame {
-    before: Option<TokenId>,
-    after: Option<TokenId>,
-    /// It is a template, so it has a say.
-    is_template: bool,
-}
-
-impl Frame {
-    /// Runs it on a text of one token that no vocabulary has.
-    fn of(post_processor: Option<&PostProcessorWrapper>) -> Result<Frame, TokenizerError> {
-        const TEXT: u32 = u32::MAX;
-        const FIELD: &str = "tokenizer.json: post_processor";
-        let Some(post_processor) = post_processor else {
-            return Ok(Frame { before: None, after: None, is_template: false });
-        };
-        let text = Encoding::from_tokens(vec![Token::new(TEXT, "a".to_string(), (0, 1))], 0);
-        let framed = post_processor
-            .process(text, None, true)
-            .map_err(|error| TokenizerError::invalid(FIELD, error.to_string(), "a template for one text"))?;
-        let ids = framed.get_ids();
-        let (before, after) = match ids.iter().position(|id| *id == TEXT) {
-            Some(at) => (&ids[..at], &ids[at + 1..]),
-            None => return Err(TokenizerError::invalid(FIELD, "a template without the text", "`$A` in it")),
-        };
-        if before.len() > 1 || after.len() > 1 {
-            let found = format!("{} tokens before the text and {} after it", before.len(), after.len());
-            return Err(TokenizerError::invalid(FIELD, found, "at most BOS and EOS"));
-        }
-        let is_template = !matches!(post_processor, PostProcessorWrapper::ByteLevel(_));
-        let id = |ids: &[u32]| ids.first().copied().map(TokenId);
-        Ok(Frame { before: id(before), after: id(after), is_template })
-    }
-
-    /// The template decides, as in llama.cpp's converter; without one, tokenizer_config.json.
-    fn decides(&self, key: &str, framed: bool, flag: Option<bool>, warnings: &mut Vec<String>) -> bool {
-        if !self.is_template {
-            return flag.unwrap_or(false);
-        }
-        if flag.is_some_and(|flag| flag != framed) {
-            warnings.push(format!(
-                "tokenizer_config.json says {key} = {}, the post_processor of tokenizer.json the opposite: it decides",
-                !framed
-            ));
-        }
-        framed
-    }
-}
-
 /// Bytes and kinds of all tokens, by id.
 fn read_vocab(
     model: &ModelWrapper,
@@ -338,7 +350,10 @@ fn read_vocab(
     }
     let mut by_id: Vec<Option<&str>> = vec![None; n_ids];
     for (word, id) in &words {
-        by_id[*id as usize] = Some(word);
+        if let Some(other) = by_id[*id as usize].replace(word) {
+            let found = format!("the id {id} for `{other}` and `{word}`");
+            return Err(TokenizerError::invalid(FILE, found, "one token for each id"));
+        }
     }
     let mut vocab = Vocab::with_capacity(n_ids, spelling.strips_first_space());
     let mut bytes = Vec::new();

@@ -8,6 +8,7 @@ mod byte_level;
 mod detokenizer;
 mod encoder;
 mod error;
+mod frame;
 mod gguf;
 mod hf;
 mod pretokenizers;
@@ -19,6 +20,7 @@ mod vocab;
 use std::borrow::Cow;
 
 use crate::TokenId;
+use crate::weights::Metadata;
 
 pub use detokenizer::Detokenizer;
 pub use encoder::Specials;
@@ -40,6 +42,15 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
+    /// The tokenizer that came with a model.
+    pub fn new(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
+        let (path, built) = match metadata {
+            Metadata::Gguf(gguf) => (gguf.path(), GgufTokenizer::read(gguf)?.build()),
+            Metadata::HuggingFace(hf) => (hf.folder.as_path(), HfTokenizer::read(hf).build()),
+        };
+        built.map_err(|cause| TokenizerError::File { path: path.to_owned(), cause: Box::new(cause) })
+    }
+
     fn assemble(
         encoder: Encoder,
         vocab: Vocab,

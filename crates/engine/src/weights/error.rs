@@ -10,8 +10,8 @@ pub enum WeightsError {
     Io { path: PathBuf, action: &'static str, source: std::io::Error },
 
     /// What lies at the path is something else than a model, or no whole one.
-    #[error("{}: found {found}, expected a GGUF file or a Hugging Face folder; {remedy}", path.display())]
-    NotAModel { path: PathBuf, found: String, remedy: String },
+    #[error("{}: found {found}, expected {expected}; {remedy}", path.display())]
+    NotAModel { path: PathBuf, found: String, expected: String, remedy: String },
 
     /// The file contradicts itself or its format: damaged, cut short or hostile.
     #[error("{}: {field}: found {found}, expected {expected}; \

@@ -83,7 +83,12 @@ impl WeightsFile {
             return hf::open(path);
         }
         if !found.is_file() {
-            return Err(not_a_model(path, "neither a file nor a folder", "give the model's own path"));
+            return Err(not_a_model(
+                path,
+                "neither a file nor a folder",
+                A_MODEL,
+                "give the model's own path",
+            ));
         }
         let head = read_head(path)?;
         if !head.starts_with(gguf::MAGIC) {
@@ -228,8 +233,21 @@ fn read_head(path: &Path) -> Result<Vec<u8>, WeightsError> {
     Ok(head)
 }
 
-fn not_a_model(path: &Path, found: impl Into<String>, remedy: impl Into<String>) -> WeightsError {
-    WeightsError::NotAModel { path: path.to_owned(), found: found.into(), remedy: remedy.into() }
+/// What `WeightsFile::open` takes.
+const A_MODEL: &str = "a GGUF file or a Hugging Face folder";
+
+fn not_a_model(
+    path: &Path,
+    found: impl Into<String>,
+    expected: impl Into<String>,
+    remedy: impl Into<String>,
+) -> WeightsError {
+    WeightsError::NotAModel {
+        path: path.to_owned(),
+        found: found.into(),
+        expected: expected.into(),
+        remedy: remedy.into(),
+    }
 }
 
 /// Names what people give by mistake, by the first bytes of the file.
@@ -256,7 +274,7 @@ fn refuse_by_head(path: &Path, head: &[u8]) -> WeightsError {
     } else {
         let first = &head[..head.len().min(4)];
         let found = format!("a file that starts with \"{}\"", first.escape_ascii());
-        return not_a_model(path, found, "a GGUF file starts with \"GGUF\"");
+        return not_a_model(path, found, A_MODEL, "a GGUF file starts with \"GGUF\"");
     };
-    not_a_model(path, found, remedy)
+    not_a_model(path, found, A_MODEL, remedy)
 }

@@ -1,12 +1,12 @@
 //! Where the bytes of a model file are: mapped from disk, or already in memory (the embedded model).
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use super::WeightsError;
+use super::{WeightsError, not_a_model};
 
 /// One file's bytes and the name that errors call it by.
 pub(super) struct Source {
@@ -22,6 +22,11 @@ enum Data {
 impl Source {
     /// Maps a regular file. Reads nothing of it.
     pub(super) fn map(path: &Path) -> Result<Source, WeightsError> {
+        let found = fs::metadata(path).map_err(|e| WeightsError::io(path, "open", e))?;
+        if !found.is_file() {
+            // Opening a pipe would wait for its other end.
+            return Err(not_a_model(path, "no regular file", "a file", "replace it by the file itself"));
+        }
         let file = File::open(path).map_err(|e| WeightsError::io(path, "open", e))?;
         // SAFETY: the mapping is private to this process's view and never written. What remains is that another
         // process truncates or rewrites the file while it is mapped; every program that maps model files lives with

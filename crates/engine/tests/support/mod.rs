@@ -2,9 +2,7 @@
 
 use limpid_engine::TokenId;
 use limpid_engine::kv::{KvCache, SeqId};
-use limpid_engine::model::{
-    Batch, BatchLimits, BatchRow, Forward, Model, ModelOptions, Want, arch,
-};
+use limpid_engine::model::{Batch, BatchLimits, BatchRow, Forward, Model, ModelOptions, Want, arch};
 use limpid_engine::trace::NoTrace;
 use limpid_engine::weights::WeightsFile;
 use limpid_kernels::Cpu;
@@ -30,10 +28,6 @@ impl Setup {
     pub fn exact() -> Self {
         Self { compute: Compute::F32, kv_format: KvFormat::F32, isa: Isa::detect(), n_threads: 1 }
     }
-
-    pub fn fast() -> Self {
-        Self { compute: Compute::Fast, kv_format: KvFormat::F16, ..Self::exact() }
-    }
 }
 
 /// A model with its cache, driven row by row.
@@ -57,7 +51,8 @@ impl Bench {
         let options = ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits };
         let context_length = config.context_length;
         let model = Model::load(&file, config, cpu, &options, &mut |_| ()).expect("the golden loads");
-        let kv = KvCache::new(model.kv_layout().clone(), 4 * context_length.div_ceil(PAGE_LEN)).expect("memory");
+        let kv =
+            KvCache::new(model.kv_layout().clone(), 4 * context_length.div_ceil(PAGE_LEN)).expect("memory");
         Self { model, kv }
     }
 
@@ -69,12 +64,8 @@ impl Bench {
     pub fn feed(&mut self, seq: SeqId, ids: &[u32]) -> Vec<Vec<f32>> {
         let start = self.kv.len(seq);
         self.kv.extend(seq, ids.len()).expect("the pages are there");
-        let row = |(i, &id)| BatchRow {
-            token: TokenId(id),
-            position: (start + i) as u32,
-            seq,
-            want: Want::Logits,
-        };
+        let row =
+            |(i, &id)| BatchRow { token: TokenId(id), position: (start + i) as u32, seq, want: Want::Logits };
         self.batch(&Batch { rows: ids.iter().enumerate().map(row).collect() })
     }
 
@@ -82,15 +73,4 @@ impl Bench {
         let logits = self.model.forward(batch, &mut self.kv, &mut NoTrace).expect("within the limits");
         (0..logits.n_rows()).map(|i| logits.row(i).to_vec()).collect()
     }
-}
-
-pub fn argmax(logits: &[f32]) -> u32 {
-    let best = (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
-    best as u32
-}
-
-pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let max = logits.iter().fold(f64::NEG_INFINITY, |m, &l| m.max(f64::from(l)));
-    let sum: f64 = logits.iter().map(|&l| (f64::from(l) - max).exp()).sum();
-    logits.iter().map(|&l| f64::from(l) - max - sum.ln()).collect()
 }

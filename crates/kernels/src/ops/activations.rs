@@ -2,66 +2,10 @@
 
 use super::Compute;
 use crate::Cpu;
-use crate::buffer::{AllocError, Buffer, Plain, Rows, Shared};
+use crate::buffer::{AllocError, Buffer, Rows, Shared};
 use crate::matrix::Matrix;
-use crate::quant::Format;
+use crate::quant::{Format, Record};
 use crate::simd::{self, Kernel, Simd};
-
-/// Up to 256 neighbouring activations of one row: x = scale * q, |q| <= 127. One record serves all integer formats.
-///
-/// scale = amax / 127 and q = round-to-even(x * (127 / amax)), with amax the largest magnitude. Not finite: scale is
-/// NaN and q 0. Below 2^-110 (where 127 / amax would overflow): both are 0.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub struct Record {
-    pub(crate) q: [i8; Record::LEN],
-    /// Sums of q over each 16: at most 16 * 127 in size.
-    pub(crate) sums: [i16; Record::LEN / 16],
-    pub(crate) scale: f32,
-}
-
-// SAFETY: plain numbers.
-unsafe impl Plain for Record {}
-
-impl Record {
-    pub(crate) const LEN: usize = 256;
-
-    /// Activations 32 b .. 32 b + 32.
-    #[inline(always)]
-    pub(crate) fn q_32(&self, b: usize) -> &[i8; 32] {
-        self.q[32 * b..].first_chunk().expect("a record has 8 times 32")
-    }
-
-    /// Their sum.
-    #[inline(always)]
-    pub(crate) fn sum_32(&self, b: usize) -> i32 {
-        i32::from(self.sums[2 * b]) + i32::from(self.sums[2 * b + 1])
-    }
-
-    /// From up to 256 activations; those that are missing count as 0.
-    fn quantize(&mut self, x: &[f32]) {
-        const SMALLEST: u32 = (127 - 110) << 23; // the bits of 2^-110
-        const INFINITY: u32 = 255 << 23;
-        let amax = x.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0);
-        *self = Record { q: [0; Record::LEN], sums: [0; Record::LEN / 16], scale: 0.0 };
-        if amax >= INFINITY {
-            self.scale = f32::NAN;
-            return;
-        }
-        if amax < SMALLEST {
-            return;
-        }
-        let amax = f32::from_bits(amax);
-        self.scale = amax / 127.0;
-        let inverse = 127.0 / amax;
-        for (q, x) in self.q.iter_mut().zip(x) {
-            *q = (x * inverse).round_ties_even() as i8;
-        }
-        for (sum, q) in self.sums.iter_mut().zip(self.q.chunks_exact(16)) {
-            *sum = q.iter().map(|&q| i16::from(q)).sum();
-        }
-    }
-}
 
 /// Which forms the matrices that read a row want, besides f32.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -197,36 +141,6 @@ fn round_to_bf16(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn record_of(x: &[f32]) -> Record {
-        let mut record = Record { q: [1; 256], sums: [1; 16], scale: 1.0 };
-        record.quantize(x);
-        record
-    }
-
-    #[test]
-    fn quantized_activations_are_within_half_a_step() {
-        let x: Vec<f32> = (0..200).map(|i| ((i * 37 % 101) as f32 - 50.0) / 7.0).collect();
-        let record = record_of(&x);
-        for (&q, x) in record.q.iter().zip(&x) {
-            assert!((f32::from(q) * record.scale - x).abs() <= record.scale * 0.5001);
-        }
-        assert_eq!(record.q[200..], [0; 56]);
-        let sum: i32 = (0..8).map(|b| record.sum_32(b)).sum();
-        assert_eq!(sum, record.q.iter().map(|&q| i32::from(q)).sum());
-    }
-
-    #[test]
-    fn extreme_activations() {
-        assert!(record_of(&[1.0, f32::NAN]).scale.is_nan());
-        assert!(record_of(&[1.0, f32::NEG_INFINITY]).scale.is_nan());
-        assert_eq!(record_of(&[1.0, f32::NAN]).q, [0; 256]);
-        assert_eq!(record_of(&[2f32.powi(-111); 3]).scale, 0.0);
-        let tiny = record_of(&[2f32.powi(-110); 3]);
-        assert!(tiny.scale > 0.0 && tiny.q[0] == 127);
-        let huge = record_of(&[f32::MAX, -f32::MAX]);
-        assert_eq!(huge.q[..2], [127, -127]);
-    }
 
     #[test]
     fn bf16_rounding_is_to_nearest_even() {

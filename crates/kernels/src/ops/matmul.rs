@@ -9,12 +9,12 @@
 //!
 //! Tiles (how many tokens share an unpacked weight) change nothing in any of these orders.
 
-use super::{Compute, Prepared, Record};
+use super::{Compute, Prepared};
 use crate::Cpu;
 use crate::buffer::{Rows, SharedRows};
 use crate::matrix::{Matrix, Panels};
 use crate::quant::floats::Bf16Pair;
-use crate::quant::{FloatPanel, Format, IntPanel, Panel};
+use crate::quant::{FloatPanel, Format, IntPanel, Panel, Record};
 use crate::simd::{self, Kernel, LANES, Simd};
 use std::ops::Range;
 

@@ -14,7 +14,7 @@ mod norm;
 mod rope;
 pub mod vocab;
 
-pub use activations::{Activations, Kinds, Prepared, Record};
+pub use activations::{Activations, Kinds, Prepared};
 pub use add::{add, add_bias};
 pub use attention::{AttentionParams, AttentionRow, AttentionScratch, attention};
 pub use embed::embed;

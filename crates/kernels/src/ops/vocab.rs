@@ -41,7 +41,8 @@ pub fn exp_sub(cpu: &Cpu, x: &[f32], max: f32, out: &mut [f32]) -> f64 {
     })
 }
 
-/// `max + ln(sum of e^(x[i] - max))`: a log-probability is `x[i]` less this. `None` if there is a NaN, or nothing at all.
+/// `max + ln(sum of e^(x[i] - max))`: a log-probability is `x[i]` less this. `None` if there is a NaN, or nothing at
+/// all.
 pub fn log_sum_exp(cpu: &Cpu, x: &[f32]) -> Option<f64> {
     let max = max(cpu, x)?;
     if max.is_infinite() {

@@ -10,11 +10,13 @@ pub mod q4_1;
 pub mod q4_k;
 pub mod q6_k;
 pub mod q8_0;
+mod record;
 
 use crate::buffer::Plain;
-use crate::ops::Record;
 use crate::simd::{LANES, Simd};
 use std::fmt;
+
+pub(crate) use record::Record;
 
 /// `LEN` neighbouring weights of 16 rows, as they lie in memory after loading.
 pub(crate) trait Panel: Plain {

@@ -84,10 +84,6 @@ impl Simd for Avx2 {
         both!(h => _mm256_div_ps(a[h], b[h]))
     }
     #[inline(always)]
-    fn sqrt(self, a: Self::F) -> Self::F {
-        both!(h => _mm256_sqrt_ps(a[h]))
-    }
-    #[inline(always)]
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         both!(h => _mm256_fmadd_ps(a[h], b[h], c[h]))
     }
@@ -113,10 +109,6 @@ impl Simd for Avx2 {
         unsafe { [_mm256_set1_epi32(x); 2] }
     }
     #[inline(always)]
-    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I {
-        both!(h => _mm256_add_epi32(a[h], b[h]))
-    }
-    #[inline(always)]
     fn to_f32(self, a: Self::I) -> Self::F {
         both!(h => _mm256_cvtepi32_ps(a[h]))
     }
@@ -135,13 +127,6 @@ impl Simd for Avx2 {
             to.as_mut_ptr().add(h * 8).cast(),
             _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(x[h]),
         ));
-    }
-    #[inline(always)]
-    fn load_bf16(self, from: &[u16; LANES]) -> Self::F {
-        both!(h => {
-            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().add(h * 8).cast()));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
-        })
     }
     #[inline(always)]
     fn load_bf16_pairs(self, from: &[u16; 2 * LANES]) -> (Self::F, Self::F) {

@@ -89,10 +89,6 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         unsafe { _mm512_div_ps(a, b) }
     }
     #[inline(always)]
-    fn sqrt(self, a: Self::F) -> Self::F {
-        unsafe { _mm512_sqrt_ps(a) }
-    }
-    #[inline(always)]
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
@@ -118,10 +114,6 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         unsafe { _mm512_set1_epi32(x) }
     }
     #[inline(always)]
-    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I {
-        unsafe { _mm512_add_epi32(a, b) }
-    }
-    #[inline(always)]
     fn to_f32(self, a: Self::I) -> Self::F {
         unsafe { _mm512_cvtepi32_ps(a) }
     }
@@ -139,13 +131,6 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         unsafe {
             let halves = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(x);
             _mm256_storeu_si256(to.as_mut_ptr().cast(), halves);
-        }
-    }
-    #[inline(always)]
-    fn load_bf16(self, from: &[u16; LANES]) -> Self::F {
-        unsafe {
-            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
         }
     }
     #[inline(always)]

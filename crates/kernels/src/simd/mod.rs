@@ -21,8 +21,7 @@ mod tests;
 
 use crate::isa::Isa;
 
-/// Lanes of the virtual vector: also the rows of a weight panel and the keys of an attention tile.
-pub const LANES: usize = 16;
+pub use crate::buffer::LANES;
 
 /// Something to compute, written once for all instruction sets.
 pub trait Kernel {
@@ -85,7 +84,6 @@ pub trait Simd: Copy {
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     fn div(self, a: Self::F, b: Self::F) -> Self::F;
-    fn sqrt(self, a: Self::F) -> Self::F;
     /// a * b + c, rounded once.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// c - a * b, rounded once.
@@ -99,7 +97,6 @@ pub trait Simd: Copy {
 
     // ---- i32
     fn splat_i32(self, x: i32) -> Self::I;
-    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
     /// Rounded once, to nearest even.
     fn to_f32(self, a: Self::I) -> Self::F;
     /// 2^a for a in -126..=127.
@@ -108,7 +105,6 @@ pub trait Simd: Copy {
     // ---- other number formats, 16 of them at `from`
     fn load_f16(self, from: &[u16; LANES]) -> Self::F;
     fn store_f16(self, x: Self::F, to: &mut [u16; LANES]);
-    fn load_bf16(self, from: &[u16; LANES]) -> Self::F;
     /// 16 pairs of bf16: the first and the second of each.
     fn load_bf16_pairs(self, from: &[u16; 2 * LANES]) -> (Self::F, Self::F);
     fn load_i8(self, from: &[i8; LANES]) -> Self::I;

@@ -1,4 +1,7 @@
 //! The virtual vector in plain Rust: runs anywhere, and the oracle of the other implementations.
+//!
+//! Nothing is inlined: a fused multiply-add without the instruction is a call anyway, and kernels in which 16 calls
+//! stand for each of them would take minutes to compile.
 
 use super::{LANES, Simd};
 use half::{bf16, f16};
@@ -26,111 +29,99 @@ impl Simd for Portable {
     const INT_TILE: usize = 1;
     const F32_TILE: usize = 1;
 
-    #[inline(always)]
+    #[inline(never)]
     fn splat(self, x: f32) -> Self::F {
         [x; LANES]
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load(self, x: &[f32; LANES]) -> Self::F {
         *x
     }
-    #[inline(always)]
+    #[inline(never)]
     fn store(self, x: Self::F, to: &mut [f32; LANES]) {
         *to = x;
     }
-    #[inline(always)]
+    #[inline(never)]
     fn add(self, a: Self::F, b: Self::F) -> Self::F {
         zip(a, b, |a, b| a + b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn sub(self, a: Self::F, b: Self::F) -> Self::F {
         zip(a, b, |a, b| a - b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn mul(self, a: Self::F, b: Self::F) -> Self::F {
         zip(a, b, |a, b| a * b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn div(self, a: Self::F, b: Self::F) -> Self::F {
         zip(a, b, |a, b| a / b)
     }
-    #[inline(always)]
-    fn sqrt(self, a: Self::F) -> Self::F {
-        each(a, f32::sqrt)
-    }
-    #[inline(always)]
+    #[inline(never)]
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn fnma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         std::array::from_fn(|i| (-a[i]).mul_add(b[i], c[i]))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn max(self, a: Self::F, b: Self::F) -> Self::F {
         zip(a, b, |a, b| if a > b { a } else { b })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn select_gt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F {
         std::array::from_fn(|i| if a[i] > b[i] { x[i] } else { y[i] })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn round_to_i32(self, a: Self::F) -> Self::I {
         each(a, |a| a.round_ties_even() as i32)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn splat_i32(self, x: i32) -> Self::I {
         [x; LANES]
     }
-    #[inline(always)]
-    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I {
-        zip(a, b, |a, b| a + b)
-    }
-    #[inline(always)]
+    #[inline(never)]
     fn to_f32(self, a: Self::I) -> Self::F {
         each(a, |a| a as f32)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn exp2_i32(self, a: Self::I) -> Self::F {
         each(a, |a| f32::from_bits(((a + 127) << 23) as u32))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn load_f16(self, from: &[u16; LANES]) -> Self::F {
         each(*from, |x| f16::from_bits(x).to_f32())
     }
-    #[inline(always)]
+    #[inline(never)]
     fn store_f16(self, x: Self::F, to: &mut [u16; LANES]) {
         *to = each(x, |x| f16::from_f32(x).to_bits());
     }
-    #[inline(always)]
-    fn load_bf16(self, from: &[u16; LANES]) -> Self::F {
-        each(*from, |x| bf16::from_bits(x).to_f32())
-    }
-    #[inline(always)]
+    #[inline(never)]
     fn load_bf16_pairs(self, from: &[u16; 2 * LANES]) -> (Self::F, Self::F) {
         let of = |odd: usize| std::array::from_fn(|i| bf16::from_bits(from[2 * i + odd]).to_f32());
         (of(0), of(1))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_i8(self, from: &[i8; LANES]) -> Self::I {
         each(*from, i32::from)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_u8(self, from: &[u8; LANES]) -> Self::I {
         each(*from, i32::from)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn scale_u8(self, from: &[u8; LANES]) -> Self::Scale {
         self.load_u8(from)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn scale_i8(self, from: &[i8; LANES]) -> Self::Scale {
         self.load_i8(from)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn scale_one(self) -> Self::Scale {
         [1; LANES]
     }
@@ -188,15 +179,15 @@ impl Simd for Portable {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn pair_u8(self, first: &[u8; LANES], second: &[u8; LANES]) -> Self::Pair {
         [self.load_u8(first), self.load_u8(second)]
     }
-    #[inline(always)]
+    #[inline(never)]
     fn pair_i8(self, first: &[i8; LANES], second: &[i8; LANES]) -> Self::Pair {
         [self.load_i8(first), self.load_i8(second)]
     }
-    #[inline(always)]
+    #[inline(never)]
     fn dot_pair<const T: usize>(self, pair: Self::Pair, a: [[i16; 2]; T], acc: &mut [Self::I; T]) {
         for t in 0..T {
             for r in 0..LANES {

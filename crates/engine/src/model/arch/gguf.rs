@@ -69,7 +69,12 @@ impl<'a> Keys<'a> {
     pub(super) fn decoder(&self, style: RopeStyle) -> Result<Decoder, ModelError> {
         self.refuse_what_is_not_built()?;
         let hidden_size = self.require("embedding_length")?;
-        let n_heads = within(self.path(), &self.key("attention.head_count"), self.require("attention.head_count")?, 1 << 20)?;
+        let n_heads = within(
+            self.path(),
+            &self.key("attention.head_count"),
+            self.require("attention.head_count")?,
+            1 << 20,
+        )?;
         let head_dim = match self.usize("attention.key_length")? {
             Some(head_dim) => head_dim,
             None if hidden_size.is_multiple_of(n_heads) => hidden_size / n_heads,
@@ -88,7 +93,12 @@ impl<'a> Keys<'a> {
             vocab_size: self.vocab_size()?,
             hidden_size,
             intermediate_size: self.require("feed_forward_length")?,
-            n_layers: within(self.path(), &self.key("block_count"), self.require("block_count")?, MAX_LAYERS)?,
+            n_layers: within(
+                self.path(),
+                &self.key("block_count"),
+                self.require("block_count")?,
+                MAX_LAYERS,
+            )?,
             n_heads,
             n_kv_heads: self.usize("attention.head_count_kv")?.unwrap_or(n_heads),
             head_dim,
@@ -117,10 +127,11 @@ impl<'a> Keys<'a> {
         match shape.as_deref() {
             Some(&[rows, _]) => Ok(rows),
             Some(other) => Err(config_error(self.path(), name, format!("{other:?}"), "a matrix")),
-            None => Err(self.file.require(&name, &[0, 0]).err().map_or_else(
-                || config_error(self.path(), name, "nothing", "a matrix"),
-                ModelError::from,
-            )),
+            None => Err(self
+                .file
+                .require(&name, &[0, 0])
+                .err()
+                .map_or_else(|| config_error(self.path(), name, "nothing", "a matrix"), ModelError::from)),
         }
     }
 
@@ -155,9 +166,19 @@ impl<'a> Keys<'a> {
                 return Err(config_error(self.path(), key, value, expected));
             }
         }
-        for (suffix, neutral) in [("logit_scale", 1.0), ("embedding_scale", 1.0), ("residual_scale", 1.0), ("attention.scale", 0.0)] {
+        for (suffix, neutral) in [
+            ("logit_scale", 1.0),
+            ("embedding_scale", 1.0),
+            ("residual_scale", 1.0),
+            ("attention.scale", 0.0),
+        ] {
             if let Some(found) = self.f32(suffix)?.filter(|&x| x != neutral) {
-                return Err(config_error(self.path(), self.key(suffix), found, format!("{neutral} or nothing")));
+                return Err(config_error(
+                    self.path(),
+                    self.key(suffix),
+                    found,
+                    format!("{neutral} or nothing"),
+                ));
             }
         }
         Ok(())

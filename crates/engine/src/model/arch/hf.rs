@@ -76,7 +76,8 @@ impl<'a> Fields<'a> {
     pub(super) fn decoder(&self) -> Result<Decoder, ModelError> {
         self.must_be("hidden_act", &["silu".into(), "swish".into()])?;
         let hidden_size = self.require_usize("hidden_size")?;
-        let n_heads = within(self.path, "num_attention_heads", self.require_usize("num_attention_heads")?, 1 << 20)?;
+        let n_heads =
+            within(self.path, "num_attention_heads", self.require_usize("num_attention_heads")?, 1 << 20)?;
         let head_dim = match self.usize("head_dim")? {
             Some(head_dim) => head_dim,
             None if hidden_size.is_multiple_of(n_heads) => hidden_size / n_heads,

@@ -10,7 +10,6 @@ pub(super) mod names;
 mod qwen2;
 mod qwen3;
 
-
 use super::ModelError;
 use super::config::{AttentionConfig, FfnConfig, LayerConfig, MixerConfig, ModelConfig, RopeConfig};
 use crate::weights::{Metadata, WeightsFile};
@@ -101,10 +100,7 @@ impl Decoder {
                 o_bias: switches.o_bias,
                 qk_norm: switches.qk_norm,
             }),
-            ffn: FfnConfig::Dense {
-                intermediate_size: self.intermediate_size,
-                bias: switches.ffn_bias,
-            },
+            ffn: FfnConfig::Dense { intermediate_size: self.intermediate_size, bias: switches.ffn_bias },
         };
         ModelConfig {
             layers: switches.windows.into_iter().map(layer).collect(),

@@ -1,8 +1,8 @@
 //! All stop strings at once in one pass over the bytes (Aho and Corasick 1975).
 //!
-//! A node stands for a beginning of one or more strings; the automaton is always at the longest beginning that the text so far
-//! ends with. Time is linear in the text whatever the strings are: a byte goes down at most one edge, and each
-//! step back over a failure link undoes one.
+//! A node stands for a beginning of one or more strings; the automaton is always at the longest beginning
+//! that the text so far ends with. Time is linear in the text whatever the strings are: a byte goes down at
+//! most one edge, and each step back over a failure link undoes one.
 
 #[derive(Clone, Debug)]
 struct Node {

@@ -1,7 +1,8 @@
 //! Whether a sequence goes on after a token: EOS, stop ids, and stop strings in the text.
 //!
-//! A stop string may lie across tokens. Text that could still become one is held back, and released or dropped when that
-//! is known: never more bytes than the longest beginning of a stop string that the text ends with.
+//! A stop string may lie across tokens. Text that could still become one is held back, and released or
+//! dropped when that is known: never more bytes than the longest beginning of a stop string that the text
+//! ends with.
 
 mod automaton;
 
@@ -37,9 +38,11 @@ impl StopParams {
             return Err(ParamError::new("stop", "an empty string", "strings of one character or more"));
         }
         match self.stop_token_ids.iter().find(|id| id.0 as usize >= vocab_size) {
-            Some(id) => {
-                Err(ParamError::new("stop_token_ids", id.0, &format!("from 0 to {}", vocab_size.saturating_sub(1))))
-            }
+            Some(id) => Err(ParamError::new(
+                "stop_token_ids",
+                id.0,
+                &format!("from 0 to {}", vocab_size.saturating_sub(1)),
+            )),
             None => Ok(()),
         }
     }
@@ -47,9 +50,9 @@ impl StopParams {
 
 /// Watches one sequence's output.
 ///
-/// For each generated token call [`StopMatcher::token`]; if it does not end the sequence, hand the text that the token
-/// brought to [`StopMatcher::text`]. When the sequence ends for any other reason than a stop string, call
-/// [`StopMatcher::finish`] for the text that is still held.
+/// For each generated token call [`StopMatcher::token`]; if it does not end the sequence, hand the text that
+/// the token brought to [`StopMatcher::text`]. When the sequence ends for any other reason than a stop
+/// string, call [`StopMatcher::finish`] for the text that is still held.
 #[derive(Clone, Debug)]
 pub struct StopMatcher {
     params: StopParams,
@@ -89,11 +92,11 @@ impl StopMatcher {
         })
     }
 
-    /// Counts a generated token; the reason, if the token itself ends the sequence. The text of such a token is no part of
-    /// the output, except that of a stop id under `include_stop`.
+    /// Counts a generated token; the reason, if the token itself ends the sequence. The text of such a token
+    /// is no part of the output, except that of a stop id under `include_stop`.
     ///
-    /// `min_tokens` is kept by the sampler, which masks these ids: an id that comes earlier nevertheless does not end the
-    /// sequence.
+    /// `min_tokens` is kept by the sampler, which masks these ids: an id that comes earlier nevertheless does
+    /// not end the sequence.
     pub fn token(&mut self, id: TokenId) -> Option<FinishReason> {
         self.n_tokens += 1;
         if self.n_tokens <= self.min_tokens {
@@ -107,9 +110,9 @@ impl StopMatcher {
         }
     }
 
-    /// Takes the text that the last token brought (it may be empty), appends to `out` what is released, and gives the reason if
-    /// a stop string is complete: of several the one that ends first, then the longest, then the first of the request. What
-    /// follows the stop string is dropped.
+    /// Takes the text that the last token brought (it may be empty), appends to `out` what is released, and
+    /// gives the reason if a stop string is complete: of several the one that ends first, then the longest,
+    /// then the first of the request. What follows the stop string is dropped.
     ///
     /// Stop strings are searched only in text that tokens beyond `min_tokens` brought.
     pub fn text(&mut self, text: &str, out: &mut String) -> Option<FinishReason> {
@@ -130,7 +133,8 @@ impl StopMatcher {
         None
     }
 
-    /// Appends the text that is still held to `out`: nothing more is coming that could make a stop string of it.
+    /// Appends the text that is still held to `out`: nothing more is coming that could make a stop string of
+    /// it.
     pub fn finish(&mut self, out: &mut String) {
         self.release(self.held.len(), out);
         self.node = Automaton::ROOT;

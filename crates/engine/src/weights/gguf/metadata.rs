@@ -94,6 +94,9 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Int(value) => write!(f, "integer {value}"),
+            Value::Float(value) if f64::from(*value as f32) == *value => {
+                write!(f, "number {}", *value as f32)
+            }
             Value::Float(value) => write!(f, "number {value}"),
             Value::Bool(value) => write!(f, "boolean {value}"),
             Value::Str(value) if value.chars().count() > 40 => {

@@ -56,8 +56,10 @@ struct Header {
 fn read_header(source: &Source, source_idx: usize) -> Result<Header, WeightsError> {
     let path = source.path.as_path();
     let mut cursor = Cursor::new(path, source.bytes(), MAX_HEADER_BYTES);
-    if cursor.take(4, "magic")? != MAGIC {
-        return Err(WeightsError::malformed(path, "magic", "something else", "\"GGUF\""));
+    let magic = cursor.take(MAGIC.len() as u64, "magic")?;
+    if magic != MAGIC {
+        let found = format_args!("\"{}\"", magic.escape_ascii()).to_string();
+        return Err(WeightsError::malformed(path, "magic", found, "\"GGUF\""));
     }
     check_version(path, cursor.u32("version")?)?;
     let n_tensors = cursor.u64("tensor count")?;

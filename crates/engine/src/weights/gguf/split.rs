@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::WeightsError;
+use super::super::{WeightsError, not_a_model};
 use super::GgufMetadata;
 
 const PART: &str = "split.no";
@@ -33,11 +33,11 @@ impl Split {
             let remedy = match prefix(path, part, n_parts) {
                 Some(prefix) => {
                     let first = path.with_file_name(part_name(prefix, 0, n_parts));
-                    format!("give its first file: {}", first.display())
+                    format!("give {}", first.display())
                 }
-                None => "give its first file".to_owned(),
+                None => "give the file that `gguf-split` numbered 00001".to_owned(),
             };
-            return Err(super::super::not_a_model(path, found, remedy));
+            return Err(not_a_model(path, found, "its first file", remedy));
         }
         Ok(Some(Split { n_parts, n_tensors: metadata.u32(N_TENSORS)? }))
     }
@@ -49,10 +49,9 @@ impl Split {
     ) -> Result<impl Iterator<Item = (u32, PathBuf)> + use<'a>, WeightsError> {
         let n_parts = self.n_parts;
         let Some(prefix) = prefix(first, 0, n_parts) else {
-            let found = format!("a split model's first file (of {n_parts}) under another name");
-            let name = part_name("NAME", 0, n_parts);
-            let remedy = format!("name the files as `gguf-split` does: {name} and so on");
-            return Err(super::super::not_a_model(first, found, remedy));
+            let found = format!("the first of {n_parts} files of a split model under another name");
+            let expected = part_name("NAME", 0, n_parts);
+            return Err(not_a_model(first, found, expected, "name all its files as `gguf-split` did"));
         };
         Ok((1..n_parts).map(move |part| (part, first.with_file_name(part_name(prefix, part, n_parts)))))
     }
@@ -61,11 +60,8 @@ impl Split {
     pub(super) fn missing_part(&self, error: WeightsError, part: u32) -> WeightsError {
         match error {
             WeightsError::Io { path, source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                WeightsError::NotAModel {
-                    path,
-                    found: format!("no file where part {} of {} belongs", part + 1, self.n_parts),
-                    remedy: "all files of a split model must lie in one folder".to_owned(),
-                }
+                let expected = format!("part {} of {} of a split model", part + 1, self.n_parts);
+                not_a_model(&path, "no file", expected, "put all its files into one folder")
             }
             other => other,
         }

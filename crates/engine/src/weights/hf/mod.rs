@@ -2,6 +2,7 @@
 //!
 //! File names and their order of preference are those of transformers.
 
+mod header;
 mod shards;
 
 use std::fs;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Metadata, WeightsError, WeightsFile, not_a_model};
+use super::{A_MODEL, Metadata, WeightsError, WeightsFile, not_a_model};
 
 /// Tensor types of safetensors files that are read, for messages.
 pub(super) const SUPPORTED: &str = "F32, F16, BF16";
@@ -69,14 +70,17 @@ pub(super) fn open(folder: &Path) -> Result<WeightsFile, WeightsError> {
 fn no_config(folder: &Path) -> WeightsError {
     if folder.join("adapter_config.json").is_file() {
         let found = "a folder with a LoRA adapter (adapter_config.json)";
-        return not_a_model(folder, found, "merge the adapter into its base model first");
+        return not_a_model(folder, found, A_MODEL, "merge the adapter into its base model first");
     }
     match first_with_extension(folder, "gguf") {
         Some(file) => {
             let remedy = format!("give the file: {}", file.display());
-            not_a_model(folder, "a folder with GGUF files and no config.json", remedy)
+            not_a_model(folder, "a folder with GGUF files and no config.json", A_MODEL, remedy)
         }
-        None => not_a_model(folder, "a folder without config.json", "give the folder that config.json is in"),
+        None => {
+            let remedy = "give the folder that config.json is in";
+            not_a_model(folder, "a folder without config.json", A_MODEL, remedy)
+        }
     }
 }
 
@@ -104,9 +108,9 @@ fn refuse_quantized(path: &Path, config: &Value) -> Result<(), WeightsError> {
 fn read_object(path: &Path, max_bytes: u64) -> Result<Option<Value>, WeightsError> {
     let Some(text) = read_file(path, max_bytes)? else { return Ok(None) };
     let value: Value = serde_json::from_slice(&text)
-        .map_err(|e| WeightsError::malformed(path, "JSON", e, "a JSON object"))?;
+        .map_err(|e| WeightsError::malformed(path, "text", bad_json(&e), "a JSON object"))?;
     if !value.is_object() {
-        return Err(WeightsError::malformed(path, "JSON", kind(&value), "a JSON object"));
+        return Err(WeightsError::malformed(path, "text", kind(&value), "a JSON object"));
     }
     Ok(Some(value))
 }
@@ -157,12 +161,17 @@ fn chat_template(
                 return Ok(Some(template.to_owned()));
             }
             let names: Vec<_> = list.iter().filter_map(|t| t["name"].as_str()).collect();
-            format!("templates named {names:?}")
+            format!("a list with only {names:?}")
         }
         Some(other) => kind(other).to_owned(),
     };
-    let expected = "a string, or a list of {name, template} with one named `default`";
-    Err(WeightsError::malformed(config_path, "`chat_template`", found, expected))
+    let supported = "a string, or a list of {name, template} with one named `default`";
+    Err(WeightsError::unsupported(config_path, "`chat_template`", found, supported))
+}
+
+/// How messages put what the parser says; its words often start with "expected".
+fn bad_json(error: &serde_json::Error) -> String {
+    format!("bad JSON ({error})")
 }
 
 /// What JSON calls a value, for messages.

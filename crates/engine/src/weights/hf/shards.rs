@@ -1,22 +1,19 @@
 //! A folder's safetensors files: one, or several with an index.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::Path;
 
 use limpid_kernels::quant::Format;
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::Dtype;
 use serde::Deserialize;
 
 use super::super::source::Source;
-use super::super::{TensorEntry, WeightsError, not_a_model};
-use super::{SUPPORTED, first_with_extension, read_file};
+use super::super::{A_MODEL, TensorEntry, WeightsError, not_a_model};
+use super::{SUPPORTED, bad_json, first_with_extension, header, read_file};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-/// The header's length, before the header.
-const LEN_BYTES: usize = 8;
-/// A header is parsed as a whole, into many times its size. The largest models need 12 MB.
-const MAX_HEADER_BYTES: u64 = 16 << 20;
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// The tensors of all files together.
@@ -43,8 +40,12 @@ pub(super) fn open(folder: &Path) -> Result<Weights, WeightsError> {
     }
     let index_path = folder.join(INDEX);
     let Some(text) = read_file(&index_path, MAX_INDEX_BYTES)? else { return Err(no_weights(folder)) };
-    let index: Index = serde_json::from_slice(&text)
-        .map_err(|e| WeightsError::malformed(&index_path, "JSON", e, "an object with `weight_map`"))?;
+    let index: Index = serde_json::from_slice(&text).map_err(|e| {
+        WeightsError::malformed(&index_path, "text", bad_json(&e), "an object with `weight_map`")
+    })?;
+    if index.weight_map.is_empty() {
+        return Err(WeightsError::malformed(&index_path, "`weight_map`", "no tensors", "the model's"));
+    }
     let shards: BTreeSet<&str> = index.weight_map.values().map(String::as_str).collect();
     for shard in shards {
         if Path::new(shard).file_name().is_none_or(|name| name != shard) {
@@ -52,7 +53,12 @@ pub(super) fn open(folder: &Path) -> Result<Weights, WeightsError> {
             let expected = "names of files in the same folder";
             return Err(WeightsError::malformed(&index_path, "`weight_map`", found, expected));
         }
-        weights.add(&folder.join(shard))?;
+        let path = folder.join(shard);
+        if !path.is_file() {
+            let expected = format!("a file that {INDEX} lists");
+            return Err(not_a_model(&path, "no file", expected, "get the model's other files as well"));
+        }
+        weights.add(&path)?;
     }
     weights.check_index(&index_path, &index)?;
     Ok(weights)
@@ -68,18 +74,14 @@ fn no_weights(folder: &Path) -> WeightsError {
     } else {
         ("a folder with config.json and no weights", format!("get {SINGLE} as well"))
     };
-    not_a_model(folder, found, remedy)
+    not_a_model(folder, found, A_MODEL, remedy)
 }
 
 impl Weights {
     /// Maps one safetensors file and takes over its tensors.
     fn add(&mut self, path: &Path) -> Result<(), WeightsError> {
         let source = Source::map(path)?;
-        let bytes = source.bytes();
-        check_header_len(path, bytes)?;
-        let (header_len, header) =
-            SafeTensors::read_metadata(bytes).map_err(|e| bad_header(path, bytes.len(), &e))?;
-        let data_start = LEN_BYTES + header_len;
+        let (data_start, header) = header::read(path, source.bytes())?;
         for name in header.offset_keys() {
             let Some(info) = header.info(&name) else { continue };
             let format = match info.dtype {
@@ -110,12 +112,13 @@ impl Weights {
 
     /// Every tensor of the index must be in the file that the index says.
     fn check_index(&self, index_path: &Path, index: &Index) -> Result<(), WeightsError> {
-        let found: HashMap<&str, usize> = self.tensors.iter().map(|t| (t.name.as_str(), t.source)).collect();
+        let found: HashSet<(&str, Option<&OsStr>)> = self
+            .tensors
+            .iter()
+            .map(|tensor| (tensor.name.as_str(), self.sources[tensor.source].path.file_name()))
+            .collect();
         for (name, shard) in &index.weight_map {
-            let in_shard = found
-                .get(name.as_str())
-                .is_some_and(|&source| self.sources[source].path.file_name().is_some_and(|f| f == &**shard));
-            if !in_shard && !self.buffers.contains_key(name) {
+            if !found.contains(&(name, Some(OsStr::new(shard)))) && !self.buffers.contains_key(name) {
                 return Err(WeightsError::malformed(
                     index_path,
                     format_args!("tensor `{}`", name.escape_debug()),
@@ -142,52 +145,4 @@ fn is_buffer(dtype: Dtype) -> bool {
             | Dtype::U64
             | Dtype::I64
     )
-}
-
-fn check_header_len(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
-    let bad = |found, expected| Err(WeightsError::malformed(path, "header length", found, expected));
-    if bytes.starts_with(b"version https://git-lfs") {
-        let remedy = "run `git lfs pull` in its folder to get the file itself";
-        return Err(not_a_model(path, "a git-lfs pointer", remedy));
-    }
-    let Some((len, rest)) = bytes.split_first_chunk::<LEN_BYTES>() else {
-        return bad(format!("a file of {} bytes", bytes.len()), "8 bytes at its start".to_owned());
-    };
-    let len = u64::from_le_bytes(*len);
-    if len > rest.len() as u64 {
-        return bad(len.to_string(), format!("at most the {} bytes left of the file", rest.len()));
-    }
-    if len > MAX_HEADER_BYTES {
-        return bad(len.to_string(), format!("at most {MAX_HEADER_BYTES}"));
-    }
-    Ok(())
-}
-
-/// Gives the crate's errors field, found and expected.
-fn bad_header(path: &Path, file_len: usize, error: &SafeTensorError) -> WeightsError {
-    let (field, found, expected) = match error {
-        SafeTensorError::InvalidOffset(name) => (
-            format!("tensor `{}`", name.escape_debug()),
-            "data_offsets that leave a gap, overlap or run backwards".to_owned(),
-            "each tensor to start where the one before it ends",
-        ),
-        SafeTensorError::MetadataIncompleteBuffer => (
-            "data".to_owned(),
-            format!("another size than the header describes, in a file of {file_len} bytes"),
-            "header and tensors to fill the file exactly",
-        ),
-        SafeTensorError::TensorInvalidInfo => (
-            "header".to_owned(),
-            "a tensor whose shape and dtype need other than its data_offsets".to_owned(),
-            "product of shape x bytes of dtype = length of data",
-        ),
-        SafeTensorError::ValidationOverflow => {
-            ("header".to_owned(), "a shape whose product overflows".to_owned(), "one that fits 64 bits")
-        }
-        SafeTensorError::InvalidHeaderDeserialization(_) | SafeTensorError::InvalidHeader(_) => {
-            ("header".to_owned(), error.to_string(), "a JSON object of tensors")
-        }
-        other => ("header".to_owned(), other.to_string(), "a safetensors header"),
-    };
-    WeightsError::malformed(path, field, found, expected)
 }

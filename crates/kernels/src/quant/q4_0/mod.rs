@@ -1,8 +1,7 @@
 //! Q4_0: 32 weights, one f16 scale. w = d * (q - 8).
 
-use super::{IntPanel, Panel, scales};
+use super::{IntPanel, Panel, Record, scales};
 use crate::buffer::Plain;
-use crate::ops::Record;
 use crate::simd::{LANES, Simd};
 
 /// In a file: the scale, then byte i holds weight i (low nibble) and weight i + 16 (high nibble).

@@ -1,9 +1,8 @@
 //! Q4_1: 32 weights, an f16 scale and an f16 minimum. w = d * q + m.
 
 use super::q4_0::{interleave_nibbles, nibble};
-use super::{IntPanel, Panel, scales};
+use super::{IntPanel, Panel, Record, scales};
 use crate::buffer::Plain;
-use crate::ops::Record;
 use crate::simd::{LANES, Simd};
 
 /// In a file: scale, minimum, then the nibbles as in Q4_0.

@@ -2,9 +2,8 @@
 //! w = (d * scale) * q - (dmin * min).
 
 use super::q4_0::nibble;
-use super::{IntPanel, Panel, scales};
+use super::{IntPanel, Panel, Record, scales};
 use crate::buffer::Plain;
-use crate::ops::Record;
 use crate::simd::{LANES, Simd};
 
 /// In a file: d, dmin (f16), 12 bytes of packed scales and minimums, then 4 times 32 bytes: low nibbles are sub-block

@@ -1,9 +1,8 @@
 //! Q6_K: a super-block of 256 weights in 16 groups of 16, each with a signed 8-bit scale. w = (d * scale) * (q - 32).
 
 use super::q4_0::nibble;
-use super::{IntPanel, Panel, scales};
+use super::{IntPanel, Panel, Record, scales};
 use crate::buffer::Plain;
-use crate::ops::Record;
 use crate::simd::{LANES, Simd};
 
 /// In a file, twice (for 128 weights each): 64 bytes of low nibbles, 32 bytes of high bit pairs; first all nibbles,

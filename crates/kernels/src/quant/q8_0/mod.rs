@@ -1,8 +1,7 @@
 //! Q8_0: 32 weights, one f16 scale. w = d * q.
 
-use super::{IntPanel, Panel, scales};
+use super::{IntPanel, Panel, Record, scales};
 use crate::buffer::Plain;
-use crate::ops::Record;
 use crate::simd::{LANES, Simd};
 
 /// In a file: the scale, then the weights as i8.

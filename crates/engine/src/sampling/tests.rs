@@ -1,1 +1,0 @@
-//! Formulas with worked numbers, properties, and the draw.

@@ -1,0 +1,138 @@
+//! Ranges and defaults.
+
+use serde_json::json;
+
+use super::*;
+use crate::sampling::{Defaults, ParamError, Setting, Source};
+
+#[test]
+fn out_of_range_is_refused_by_name() {
+    let refused = |params: SamplingParams| params.validate().expect_err("out of range").to_string();
+    let nan = f32::NAN;
+    for temperature in [-0.1, nan, f32::INFINITY, 1e-7, 2e6] {
+        let error = refused(SamplingParams { temperature, ..plain() });
+        assert_eq!(
+            error,
+            format!("temperature is {temperature}, allowed is 0 (greedy) or from 0.000001 to 1000000")
+        );
+    }
+    for value in [-0.1, 1.5, nan] {
+        let error = refused(SamplingParams { top_p: value, ..plain() });
+        assert_eq!(error, format!("top_p is {value}, allowed is from 0 to 1"));
+        let error = refused(SamplingParams { min_p: value, ..plain() });
+        assert_eq!(error, format!("min_p is {value}, allowed is from 0 to 1"));
+    }
+    for value in [0.0, -1.0, 101.0, nan] {
+        let error = refused(SamplingParams { repetition_penalty: value, ..plain() });
+        assert_eq!(error, format!("repetition_penalty is {value}, allowed is from 0.01 to 100"));
+    }
+    for value in [-2.1, 2.1, nan] {
+        let error = refused(SamplingParams { frequency_penalty: value, ..plain() });
+        assert_eq!(error, format!("frequency_penalty is {value}, allowed is from -2 to 2"));
+        let error = refused(SamplingParams { presence_penalty: value, ..plain() });
+        assert_eq!(error, format!("presence_penalty is {value}, allowed is from -2 to 2"));
+    }
+    assert!(Sampler::new(&SamplingParams { top_p: 2.0, ..plain() }, &[], &[]).is_err());
+}
+
+#[test]
+fn the_ends_of_the_ranges_are_allowed() {
+    for value in [0.0, 1.0] {
+        assert_eq!(
+            SamplingParams { top_p: value, min_p: value, temperature: value, ..plain() }.validate(),
+            Ok(())
+        );
+    }
+    for value in [-2.0, 2.0] {
+        let params = SamplingParams { frequency_penalty: value, presence_penalty: value, ..plain() };
+        assert_eq!(params.validate(), Ok(()));
+    }
+}
+
+#[test]
+fn without_a_word_from_the_model_the_defaults_are_limpids() {
+    let own = Defaults::from_generation_config(&json!({"eos_token_id": 2, "do_sample": true, "top_k": null}))
+        .unwrap();
+    assert_eq!(own, Defaults::limpid());
+    assert_eq!(own, Defaults::from_hints(|_| None).unwrap());
+    let params = own.params(7);
+    assert_eq!(params, SamplingParams { temperature: 0.8, top_p: 0.95, seed: 7, ..SamplingParams::greedy() });
+    assert_eq!(own.temperature.source, Source::Limpid);
+}
+
+#[test]
+fn generation_config_counts_key_by_key() {
+    let config = json!({"temperature": 0.6, "top_k": 20, "min_p": 0.05, "repetition_penalty": 1.05});
+    let defaults = Defaults::from_generation_config(&config).unwrap();
+    let source = Source::GenerationConfig;
+    assert_eq!(defaults.temperature, Setting { value: 0.6, source });
+    assert_eq!(defaults.top_k, Setting { value: 20, source });
+    assert_eq!(defaults.min_p, Setting { value: 0.05, source });
+    assert_eq!(defaults.repetition_penalty, Setting { value: 1.05, source });
+    assert_eq!(defaults.top_p, Setting { value: 0.95, source: Source::Limpid });
+    assert_eq!(defaults.not_followed, [""; 0]);
+}
+
+#[test]
+fn do_sample_false_is_greedy() {
+    let config = json!({"do_sample": false, "temperature": 0.6, "top_p": 0.9});
+    let defaults = Defaults::from_generation_config(&config).unwrap();
+    assert_eq!(defaults.temperature, Setting { value: 0.0, source: Source::GenerationConfig });
+    assert_eq!(defaults.top_p, Setting { value: 0.9, source: Source::GenerationConfig });
+}
+
+#[test]
+fn hints_count_key_by_key() {
+    let hints = |key: &str| match key {
+        "general.sampling.temp" => Some(0.7),
+        "general.sampling.top_k" => Some(40.0),
+        "general.sampling.top_p" => Some(0.9),
+        "general.sampling.min_p" => Some(0.1),
+        "general.sampling.penalty_repeat" => Some(1.1),
+        _ => None,
+    };
+    let defaults = Defaults::from_hints(hints).unwrap();
+    let params = SamplingParams {
+        temperature: 0.7,
+        top_p: 0.9,
+        top_k: 40,
+        min_p: 0.1,
+        repetition_penalty: 1.1,
+        ..SamplingParams::greedy()
+    };
+    assert_eq!(defaults.params(0), params);
+    assert_eq!(defaults.top_k.source, Source::GgufHints);
+    assert_eq!(defaults.not_followed, [""; 0]);
+}
+
+#[test]
+fn what_is_not_followed_is_named() {
+    let config = json!({"typical_p": 0.9, "num_beams": 4, "eta_cutoff": 0.0});
+    let defaults = Defaults::from_generation_config(&config).unwrap();
+    assert_eq!(defaults.not_followed, ["typical_p", "num_beams"]);
+    let hints = |key: &str| match key {
+        "general.sampling.mirostat" => Some(2.0),
+        "general.sampling.xtc_probability" => Some(0.0),
+        _ => None,
+    };
+    assert_eq!(Defaults::from_hints(hints).unwrap().not_followed, ["general.sampling.mirostat"]);
+}
+
+#[test]
+fn minus_one_turns_top_k_off() {
+    let defaults = Defaults::from_generation_config(&json!({"top_k": -1})).unwrap();
+    assert_eq!(defaults.top_k, Setting { value: 0, source: Source::GenerationConfig });
+}
+
+#[test]
+fn broken_files_are_refused_with_file_and_key() {
+    let refused = |config| Defaults::from_generation_config(&config).unwrap_err();
+    let hot = refused(json!({"temperature": "hot"}));
+    assert_eq!(hot, ParamError::new("temperature in generation_config.json", "\"hot\"", "a number"));
+    assert_eq!(refused(json!({"top_p": 1.5})).name, "top_p (generation_config.json)");
+    assert_eq!(refused(json!({"top_k": 1.5})).value, "1.5");
+    assert_eq!(refused(json!({"top_k": 1e12})).value, "1000000000000");
+    assert_eq!(refused(json!({"do_sample": 1})).name, "do_sample in generation_config.json");
+    let nan = Defaults::from_hints(|key| (key == "general.sampling.temp").then_some(f64::NAN)).unwrap_err();
+    assert_eq!(nan.name, "temperature (GGUF general.sampling.*)");
+}

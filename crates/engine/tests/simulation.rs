@@ -1,0 +1,249 @@
+//! The engine under random traffic: what must hold after every step, and what no traffic may change.
+//!
+//! Everything is drawn from a seed, which a failure prints.
+
+mod harness;
+
+use harness::{Log, Outcome, Rng, VOCAB_SIZE};
+use limpid_engine::TokenId;
+use limpid_engine::engine::{Engine, EngineConfig, Events, Request, RequestId, SubmitError};
+use limpid_engine::sampling::{FinishReason, IgnoreEos, SamplingParams, StopParams};
+use limpid_engine::tokenizer::Detokenizer;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Says which seed it was when a test fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the seed of the failed simulation: {}", self.0);
+        }
+    }
+}
+
+struct Arrival {
+    at_step: usize,
+    request: Request,
+    /// Cancelled so many steps later, if it is not over by then.
+    cancelled_after: Option<usize>,
+}
+
+struct Scenario {
+    config: EngineConfig,
+    windows: Vec<Option<u32>>,
+    poison: Option<TokenId>,
+    /// By step.
+    arrivals: Vec<Arrival>,
+}
+
+fn scenario(rng: &mut Rng) -> Scenario {
+    let config = EngineConfig {
+        context_length: rng.range(40, 300),
+        n_pages: rng.range(1, 9),
+        max_sequences: rng.range(1, 5),
+        max_waiting: rng.range(4, 20),
+        prefill_chunk: rng.pick(&[1, 2, 7, 16, 64, 200]),
+        kv_cache: !rng.one_in(4),
+    };
+    let windows =
+        rng.pick(&[vec![None], vec![None, Some(1)], vec![Some(70), None], vec![None, Some(9), None]]);
+    let poison = rng.one_in(3).then_some(TokenId(20));
+    let mut at_step = 0;
+    let arrivals = (0..rng.range(1, 14)).map(|_| {
+        at_step += if rng.one_in(2) { 0 } else { rng.range(0, 30) };
+        let cancelled_after = rng.one_in(4).then(|| rng.range(0, 40));
+        Arrival { at_step, request: request(rng), cancelled_after }
+    });
+    Scenario { arrivals: arrivals.collect(), config, windows, poison }
+}
+
+fn request(rng: &mut Rng) -> Request {
+    let n_prompt = if rng.one_in(4) { rng.range(1, 200) } else { rng.range(1, 20) };
+    let max_tokens = if rng.one_in(5) { None } else { Some(rng.range(1, 90)) };
+    let n_stops = rng.range(0, 2);
+    Request {
+        prompt: (0..n_prompt).map(|_| TokenId(rng.range(0, VOCAB_SIZE - 1) as u32)).collect(),
+        sampling: SamplingParams {
+            temperature: rng.pick(&[0.0, 0.7, 1.5]),
+            top_p: rng.pick(&[1.0, 0.8]),
+            top_k: rng.pick(&[0, 10]),
+            repetition_penalty: rng.pick(&[1.0, 1.3]),
+            presence_penalty: rng.pick(&[0.0, 0.5]),
+            seed: rng.next(),
+            min_tokens: if max_tokens.is_some() { 0 } else { rng.range(0, 10) as u32 },
+            ignore_eos: rng.pick(&[
+                IgnoreEos::No,
+                IgnoreEos::No,
+                IgnoreEos::GenerateThrough,
+                IgnoreEos::Forbid,
+            ]),
+            ..SamplingParams::greedy()
+        },
+        stop: StopParams {
+            stop: (0..n_stops)
+                .map(|_| rng.pick(&["ab", "the", "q", "zz", "onon", "🦊"]).to_owned())
+                .collect(),
+            stop_token_ids: if rng.one_in(5) { vec![TokenId(rng.range(3, 47) as u32)] } else { vec![] },
+            include_stop: rng.one_in(2),
+        },
+        max_tokens,
+        accepted_at: Duration::ZERO,
+        tokenized_at: Duration::ZERO,
+    }
+}
+
+/// What became of a request that was submitted.
+struct Submitted {
+    id: RequestId,
+    request: Request,
+    cancel_at_step: Option<usize>,
+}
+
+struct Simulation {
+    engine: Engine,
+    events: Events,
+    log: Log,
+    submitted: Vec<Submitted>,
+}
+
+impl Simulation {
+    fn new(scenario: &Scenario) -> Self {
+        let engine = harness::engine(&scenario.config, &scenario.windows, scenario.poison);
+        Self { engine, events: Events::default(), log: Log::default(), submitted: Vec::new() }
+    }
+
+    fn submit(&mut self, arrival: &Arrival, config: &EngineConfig) {
+        let max_len = config.context_length.min(config.n_pages * 64);
+        let n_prompt = arrival.request.prompt.len();
+        let is_too_long = n_prompt + arrival.request.max_tokens.unwrap_or(1) > max_len;
+        match self.engine.submit(arrival.request.clone()) {
+            Ok(id) => {
+                assert!(!is_too_long);
+                let cancel_at_step = arrival.cancelled_after.map(|after| arrival.at_step + after);
+                self.submitted.push(Submitted { id, request: arrival.request.clone(), cancel_at_step });
+            }
+            Err(SubmitError::QueueFull { .. }) => assert_eq!(self.engine.n_waiting(), config.max_waiting),
+            Err(SubmitError::Param(error)) => assert_eq!(error.name, "min_tokens"),
+            Err(error) => assert!(is_too_long, "{error}"),
+        }
+    }
+
+    fn cancel_due(&mut self, step: usize) {
+        for submitted in self.submitted.iter().filter(|s| s.cancel_at_step == Some(step)) {
+            let used_before = self.engine.kv_stats().n_used_pages;
+            let was_over = self.log.0.get(&submitted.id).is_some_and(|outcome| outcome.finished.is_some());
+            assert_eq!(self.engine.cancel(submitted.id, &mut self.events), !was_over);
+            assert!(self.engine.kv_stats().n_used_pages <= used_before);
+            self.log.take(&mut self.events);
+        }
+    }
+
+    fn step(&mut self, config: &EngineConfig) {
+        self.engine.step(&mut self.events);
+        self.log.take(&mut self.events);
+        self.engine.check_integrity().unwrap();
+        assert!(self.engine.n_running() <= config.max_sequences);
+        if self.engine.is_idle() {
+            assert_eq!(self.engine.kv_stats().n_used_pages, 0, "pages leaked");
+        }
+    }
+
+    fn run(mut self, scenario: &Scenario) -> (Vec<Submitted>, BTreeMap<RequestId, Outcome>) {
+        let mut arrivals = scenario.arrivals.iter().peekable();
+        for step in 0..200_000 {
+            while let Some(arrival) = arrivals.next_if(|arrival| arrival.at_step == step) {
+                self.submit(arrival, &scenario.config);
+            }
+            self.cancel_due(step);
+            if arrivals.peek().is_none() && self.engine.is_idle() {
+                return (self.submitted, self.log.0);
+            }
+            self.step(&scenario.config);
+        }
+        panic!("the engine does not come to an end");
+    }
+}
+
+fn check_usage(outcome: &Outcome, request: &Request, kv_cache: bool) {
+    let usage = outcome.finished().usage;
+    let (n_prompt, n_output) = (request.prompt.len(), outcome.tokens.len());
+    assert_eq!((usage.prompt_tokens, usage.completion_tokens), (n_prompt, n_output));
+    if matches!(outcome.finished().reason, FinishReason::Cancelled | FinishReason::Error) {
+        return;
+    }
+    let expected = if kv_cache { n_prompt + n_output - 1 } else { (n_prompt..n_prompt + n_output).sum() };
+    assert_eq!(usage.computed_tokens, expected);
+}
+
+/// The text of a request by its tokens and its ending, without hold-back.
+fn expected_text(outcome: &Outcome, request: &Request) -> String {
+    if !outcome.started {
+        return String::new();
+    }
+    let tokenizer = harness::tokenizer();
+    let include_stop = request.stop.include_stop;
+    let reason = &outcome.finished().reason;
+    let drops_last = match reason {
+        FinishReason::Eos { .. } => true,
+        FinishReason::StopId { .. } => !include_stop,
+        _ => false,
+    };
+    let tokens = &outcome.tokens[..outcome.tokens.len() - usize::from(drops_last)];
+    let mut detokenizer = Detokenizer::after(&tokenizer, &request.prompt);
+    let mut text = String::new();
+    tokens.iter().for_each(|&id| detokenizer.push(&tokenizer, id, &mut text));
+    match reason {
+        FinishReason::StopString { text: stop, at, .. } => {
+            assert!(text[*at..].starts_with(stop));
+            text.truncate(at + if include_stop { stop.len() } else { 0 });
+        }
+        _ => detokenizer.finish(&mut text),
+    }
+    text
+}
+
+/// Runs one scenario. Returns the reasons for which its requests ended.
+fn simulate(seed: u64) -> Vec<FinishReason> {
+    let _seed = Seed(seed);
+    let mut rng = Rng(seed);
+    let scenario = scenario(&mut rng);
+    let (submitted, outcomes) = Simulation::new(&scenario).run(&scenario);
+    for Submitted { id, request, cancel_at_step } in submitted {
+        let outcome = &outcomes[&id];
+        check_usage(outcome, &request, scenario.config.kv_cache);
+        assert_eq!(outcome.text, expected_text(outcome, &request), "request {}", id.0);
+        // Alone, in other chunks, and with the other setting of the KV cache.
+        let config = EngineConfig {
+            max_sequences: 1,
+            prefill_chunk: rng.range(1, 100),
+            kv_cache: !scenario.config.kv_cache,
+            ..scenario.config.clone()
+        };
+        let alone = harness::run_alone(harness::engine(&config, &scenario.windows, scenario.poison), request);
+        if outcome.finished().reason == FinishReason::Cancelled {
+            assert!(cancel_at_step.is_some());
+            assert!(alone.tokens.starts_with(&outcome.tokens), "request {}", id.0);
+        } else {
+            assert_eq!(outcome.bytes(), alone.bytes(), "request {}", id.0);
+        }
+    }
+    outcomes.into_values().map(|outcome| outcome.finished().reason.clone()).collect()
+}
+
+#[test]
+fn random_traffic() {
+    let mut n_endings = BTreeMap::new();
+    for seed in 0..300 {
+        for reason in simulate(seed) {
+            let name = format!("{reason:?}");
+            let name = name.split([' ', '{']).next().unwrap_or_default().to_owned();
+            *n_endings.entry(name).or_insert(0) += 1;
+        }
+    }
+    // A simulation that never meets an ending says nothing about it.
+    for name in ["Eos", "StopString", "StopId", "MaxTokens", "Context", "Cancelled", "Error"] {
+        assert!(n_endings.get(name).is_some_and(|&n| n >= 20), "{name} is rare: {n_endings:?}");
+    }
+}

@@ -1,0 +1,317 @@
+//! `limpid bench`: how fast prefill and decode are on this machine.
+
+use super::args::{ComputeArgs, ModelArgs, Setup, one_or_more};
+use crate::console::Console;
+use crate::error::CliError;
+use crate::load::ModelFile;
+use crate::machine;
+use crate::output;
+use crate::sizing::Sizing;
+use crate::units;
+use clap::Args;
+use limpid_engine::TokenId;
+use limpid_engine::kv::{KvCache, SeqId};
+use limpid_engine::model::{Batch, BatchRow, Forward, MemoryPlan, Model, ModelOptions, Want};
+use limpid_engine::trace::NoTrace;
+use serde::Serialize;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Measure prefill and decode in tokens a second.
+///
+/// The forward pass alone is timed, over random tokens: no sampling, no text. Each number is the median over the
+/// repetitions, after one that is not counted.
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Prompt tokens of each sequence; 0 leaves prefill out
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    prefill: usize,
+
+    /// Tokens that each sequence decodes; 0 leaves decode out
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    decode: usize,
+
+    /// Tokens that each sequence has in its KV cache before either, from 0 on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    depth: usize,
+
+    /// Sequences side by side, 1 or more
+    #[arg(long, value_name = "N", default_value = "1", value_parser = one_or_more)]
+    sequences: usize,
+
+    /// How often each is measured, 1 or more
+    #[arg(long, value_name = "N", default_value = "3", value_parser = one_or_more)]
+    repetitions: usize,
+
+    /// One JSON object: prefill and decode in tok/s, all repetitions, and what was measured
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+#[derive(Serialize)]
+struct BenchJson {
+    /// Medians in tok/s over all sequences together; null if left out.
+    prefill: Option<f64>,
+    decode: Option<f64>,
+    prefill_repetitions: Vec<f64>,
+    decode_repetitions: Vec<f64>,
+    model: String,
+    architecture: String,
+    parameters: u64,
+    weights_bytes: usize,
+    prefill_tokens: usize,
+    decode_tokens: usize,
+    depth: usize,
+    sequences: usize,
+    threads: usize,
+    isa: String,
+    compute: String,
+    kv_format: String,
+}
+
+pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
+    let setup = args.compute.setup()?;
+    let console = Console::new(false);
+    let file = ModelFile::open(args.model.path())?;
+    let longest = args.longest(file.config.context_length)?;
+    let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
+    let sizing = Sizing {
+        plan: &plan,
+        max_rows: args.compute.prefill_chunk.max(args.sequences),
+        max_logit_rows: args.sequences,
+        n_sequences: args.sequences,
+    };
+    sizing.check(longest, machine::available_memory(), "Lower --prefill, --depth or --sequences")?;
+    let options =
+        ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits: sizing.limits(longest) };
+    let model = file.load(setup.cpu(), &options, &console)?;
+    // A fork copies the page that it writes into first.
+    let n_pages = sizing.n_pages(longest) + args.sequences;
+    let kv = KvCache::new(model.kv_layout().clone(), n_pages)?;
+    let mut bench = Bench { random: SplitMix64(SEED), batch: Batch::default(), model, kv };
+    let (prefill, decode) = bench.measure(args)?;
+    let json = BenchJson::new(args, &setup, &file, &plan, prefill, decode);
+    if args.json {
+        output::write_json(&json)?
+    } else {
+        output::write(&json.table())?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl BenchArgs {
+    /// Positions of the longest sequence.
+    fn longest(&self, context_length: usize) -> Result<usize, CliError> {
+        let longest = self.depth.saturating_add(self.prefill.max(self.decode));
+        if self.prefill.max(self.decode) == 0 {
+            return Err(CliError::usage("--prefill and --decode are both 0: there is nothing to measure"));
+        }
+        if longest > context_length {
+            let message = format!(
+                "--depth {} and --prefill {} or --decode {} are more than the context of {context_length} tokens",
+                self.depth, self.prefill, self.decode
+            );
+            return Err(CliError::usage(message));
+        }
+        Ok(longest)
+    }
+}
+
+/// The same tokens in every run.
+const SEED: u64 = 1;
+
+/// Random numbers without state beyond a counter (Steele, Lea, Flood 2014).
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn token(&mut self, vocab_size: usize) -> TokenId {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        TokenId(((x ^ (x >> 31)) % vocab_size as u64) as u32)
+    }
+}
+
+struct Bench {
+    model: Model,
+    kv: KvCache,
+    batch: Batch,
+    random: SplitMix64,
+}
+
+impl Bench {
+    /// Tokens a second of prefill and of decode, one number a repetition.
+    fn measure(&mut self, args: &BenchArgs) -> Result<(Vec<f64>, Vec<f64>), CliError> {
+        let longest = args.depth + args.prefill.max(args.decode);
+        let bases: Vec<_> = (0..args.sequences).map(|_| self.kv.create(longest)).collect();
+        self.prefill(&bases, args.depth)?;
+        let (mut prefill, mut decode) = (Vec::new(), Vec::new());
+        for repetition in 0..=args.repetitions {
+            let rates = [
+                self.repetition(&bases, args.prefill, Self::prefill)?,
+                self.repetition(&bases, args.decode, Self::decode)?,
+            ];
+            if repetition > 0 {
+                prefill.extend(rates[0]);
+                decode.extend(rates[1]);
+            }
+        }
+        Ok((prefill, decode))
+    }
+
+    /// Times `n` tokens on copies of `bases`; none if `n` is 0.
+    fn repetition(
+        &mut self,
+        bases: &[SeqId],
+        n: usize,
+        work: fn(&mut Self, &[SeqId], usize) -> Result<Duration, CliError>,
+    ) -> Result<Option<f64>, CliError> {
+        if n == 0 {
+            return Ok(None);
+        }
+        let max_len = |kv: &KvCache, base| kv.len(base) + n;
+        let seqs: Vec<_> = bases.iter().map(|&base| self.kv.fork(base, max_len(&self.kv, base))).collect();
+        let time = work(self, &seqs, n)?;
+        for seq in seqs {
+            self.kv.release(seq);
+        }
+        Ok(Some((n * bases.len()) as f64 / time.as_secs_f64()))
+    }
+
+    /// `n` more tokens for each sequence, in full batches; the last of each wants logits, as in a real prompt.
+    fn prefill(&mut self, seqs: &[SeqId], n: usize) -> Result<Duration, CliError> {
+        let max_rows = self.model.max_batch_rows();
+        let mut time = Duration::ZERO;
+        for &seq in seqs {
+            let mut n_left = n;
+            while n_left > 0 {
+                let n_rows = n_left.min(max_rows);
+                n_left -= n_rows;
+                self.add_rows(seq, n_rows, n_left == 0)?;
+                time += self.forward()?;
+            }
+        }
+        Ok(time)
+    }
+
+    /// `n` steps, each with one token of every sequence.
+    fn decode(&mut self, seqs: &[SeqId], n: usize) -> Result<Duration, CliError> {
+        let mut time = Duration::ZERO;
+        for _ in 0..n {
+            for &seq in seqs {
+                self.add_rows(seq, 1, true)?;
+            }
+            time += self.forward()?;
+        }
+        Ok(time)
+    }
+
+    fn add_rows(&mut self, seq: SeqId, n_rows: usize, last_wants_logits: bool) -> Result<(), CliError> {
+        let first = self.kv.len(seq);
+        self.kv.extend(seq, n_rows).map_err(|error| CliError::failure(error.to_string()))?;
+        let vocab_size = self.model.vocab_size();
+        for position in first..first + n_rows {
+            let is_last = position + 1 == first + n_rows;
+            let want = if is_last && last_wants_logits { Want::Logits } else { Want::Nothing };
+            let token = self.random.token(vocab_size);
+            self.batch.rows.push(BatchRow { token, position: position as u32, seq, want });
+        }
+        Ok(())
+    }
+
+    /// Computes the batch and empties it.
+    fn forward(&mut self) -> Result<Duration, CliError> {
+        let start = Instant::now();
+        self.model.forward(&self.batch, &mut self.kv, &mut NoTrace)?;
+        let time = start.elapsed();
+        self.batch.rows.clear();
+        Ok(time)
+    }
+}
+
+impl BenchJson {
+    fn new(
+        args: &BenchArgs,
+        setup: &Setup,
+        file: &ModelFile,
+        plan: &MemoryPlan<'_>,
+        prefill: Vec<f64>,
+        decode: Vec<f64>,
+    ) -> Self {
+        let round = |rates: Vec<f64>| rates.into_iter().map(units::json_rate).collect::<Vec<_>>();
+        let (prefill, decode) = (round(prefill), round(decode));
+        Self {
+            prefill: median(&prefill),
+            decode: median(&decode),
+            prefill_repetitions: prefill,
+            decode_repetitions: decode,
+            model: file.name(),
+            architecture: file.config.architecture.clone(),
+            parameters: file.weights.n_parameters(),
+            weights_bytes: plan.weights(),
+            prefill_tokens: args.prefill,
+            decode_tokens: args.decode,
+            depth: args.depth,
+            sequences: args.sequences,
+            threads: setup.n_threads,
+            isa: setup.isa.to_string(),
+            compute: format!("{:?}", setup.compute).to_lowercase(),
+            kv_format: format!("{:?}", setup.kv_format).to_lowercase(),
+        }
+    }
+
+    fn table(&self) -> String {
+        let line = |name: &str, n_tokens: usize, rates: &[f64], median: Option<f64>| match median {
+            None => String::new(),
+            Some(median) => {
+                let (least, most) = rates.iter().fold((f64::MAX, 0.0_f64), |(a, b), &x| (a.min(x), b.max(x)));
+                let (median, least, most) = (units::rate(median), units::rate(least), units::rate(most));
+                format!("{name} {n_tokens:>6} tokens  {median:>14}   ({least} to {most})\n")
+            }
+        };
+        format!(
+            "{} ({}, {} in memory), {} threads, {}, compute {}, KV {}, depth {}, {} sequences\n{}{}",
+            self.model,
+            self.architecture,
+            units::bytes(self.weights_bytes),
+            self.threads,
+            self.isa,
+            self.compute,
+            self.kv_format,
+            self.depth,
+            self.sequences,
+            line("prefill", self.prefill_tokens, &self.prefill_repetitions, self.prefill),
+            line("decode ", self.decode_tokens, &self.decode_repetitions, self.decode),
+        )
+    }
+}
+
+/// The middle one, or the mean of the two in the middle.
+fn median(rates: &[f64]) -> Option<f64> {
+    let mut sorted = rates.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match (sorted.len(), sorted.len() % 2) {
+        (0, _) => None,
+        (_, 1) => Some(sorted[middle]),
+        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+}

@@ -1,0 +1,52 @@
+//! `limpid detokenize`: the text of token ids.
+
+use super::args::{Ids, ModelArgs, ids};
+use crate::error::CliError;
+use crate::load::ModelFile;
+use crate::output;
+use clap::Args;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Show the text of token ids
+#[derive(Args)]
+pub(crate) struct DetokenizeArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Token ids, separated by commas
+    #[arg(value_parser = ids)]
+    ids: Ids,
+
+    /// Leave out special tokens such as <|im_end|>
+    #[arg(long)]
+    skip_special: bool,
+
+    /// One JSON object: {"text", "count"}
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct DetokenizeJson {
+    text: String,
+    count: usize,
+}
+
+pub(crate) fn run(args: &DetokenizeArgs) -> Result<ExitCode, CliError> {
+    let tokenizer = ModelFile::open(args.model.path())?.tokenizer()?;
+    let ids = &args.ids.0;
+    let vocab_size = tokenizer.vocab_size();
+    if let Some(id) = ids.iter().find(|id| id.0 as usize >= vocab_size) {
+        let message = format!("token id {} is not in the vocabulary of {vocab_size}", id.0);
+        return Err(CliError::usage(message));
+    }
+    let text = tokenizer.decode(ids, args.skip_special);
+    if args.json {
+        output::write_json(&DetokenizeJson { text, count: ids.len() })?;
+    } else {
+        output::write(&text)?;
+        output::end_line(&text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,267 @@
+//! `limpid logits`: the forward pass made comparable with any other implementation.
+
+use super::args::{ComputeArgs, Ids, ModelArgs, ids};
+use crate::console::Console;
+use crate::error::CliError;
+use crate::load::ModelFile;
+use crate::machine;
+use crate::output;
+use crate::progress::{Progress, Unit};
+use crate::prompt::{TextSource, encode_raw};
+use crate::sizing::Sizing;
+use clap::Args;
+use limpid_engine::TokenId;
+use limpid_engine::engine::{LengthLimit, SubmitError};
+use limpid_engine::kv::KvCache;
+use limpid_engine::model::{Batch, BatchRow, Forward, MemoryPlan, ModelOptions, Want};
+use limpid_engine::tokenizer::Tokenizer;
+use limpid_engine::trace::NoTrace;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Rows of logits that are held at once: a large vocabulary takes a megabyte each.
+const MAX_LOGIT_ROWS: usize = 32;
+
+/// Show the raw logits after a prompt: what the forward pass says before any sampling
+#[derive(Args)]
+pub(crate) struct LogitsArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// The prompt as it is: special tokens are read, and BOS comes first if the model was trained with it [default:
+    /// standard input]
+    text: Option<String>,
+
+    /// The prompt as token ids, such as 1,2,3; nothing is added
+    #[arg(long, value_name = "IDS", value_parser = ids, conflicts_with = "text")]
+    prompt_tokens: Option<Ids>,
+
+    /// After which tokens of the prompt: `last`, `all`, or positions from 0 such as 0,5,9
+    #[arg(long, value_name = "WHICH", default_value = "last", value_parser = positions)]
+    positions: Positions,
+
+    /// The so many largest logits, largest first, 1 or more; or `all`, in order of id
+    #[arg(long, value_name = "N", default_value = "10", value_parser = top)]
+    top: Top,
+
+    /// A JSON array: [{"pos", "logits": [[id, value], ...]}]
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Positions {
+    Last,
+    All,
+    List(Vec<usize>),
+}
+
+fn positions(text: &str) -> Result<Positions, String> {
+    match text {
+        "last" => Ok(Positions::Last),
+        "all" => Ok(Positions::All),
+        list => {
+            let position = |part: &str| part.trim().parse().map_err(|_| format!("`{part}` is no position"));
+            list.split(',').map(position).collect::<Result<_, _>>().map(Positions::List)
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Top {
+    All,
+    Largest(usize),
+}
+
+fn top(text: &str) -> Result<Top, String> {
+    match text {
+        "all" => Ok(Top::All),
+        number => super::args::one_or_more(number).map(Top::Largest),
+    }
+}
+
+#[derive(Serialize)]
+struct LogitsJson {
+    pos: usize,
+    logits: Vec<(u32, f32)>,
+}
+
+pub(crate) fn run(args: &LogitsArgs) -> Result<ExitCode, CliError> {
+    let setup = args.compute.setup()?;
+    let console = Console::new(false);
+    let text = match &args.prompt_tokens {
+        Some(_) => String::new(),
+        None => TextSource { argument: args.text.as_deref(), file: None }.read(true)?,
+    };
+    let file = ModelFile::open(args.model.path())?;
+    // Ids in, numbers out: a model without a tokenizer will do.
+    let tokenizer = match (&args.prompt_tokens, args.json) {
+        (Some(_), true) => None,
+        _ => Some(file.tokenizer()?),
+    };
+    let prompt = match (&args.prompt_tokens, &tokenizer) {
+        (None, Some(tokenizer)) => encode_raw(&text, tokenizer)?,
+        (ids, _) => ids.as_ref().map_or_else(Vec::new, |ids| ids.0.clone()),
+    };
+    check_prompt(&prompt, file.config.vocab_size, file.config.context_length)?;
+    let wanted = args.wanted(prompt.len())?;
+
+    let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
+    let max_logit_rows = wanted.iter().filter(|&&wanted| wanted).count().min(MAX_LOGIT_ROWS);
+    let sizing = Sizing { plan: &plan, max_rows: args.compute.prefill_chunk, max_logit_rows, n_sequences: 1 };
+    sizing.check(prompt.len(), machine::available_memory(), "Shorten the prompt or lower --prefill-chunk")?;
+    let limits = sizing.limits(prompt.len());
+    let options = ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits };
+    let mut model = file.load(setup.cpu(), &options, &console)?;
+    let mut kv = KvCache::new(model.kv_layout().clone(), sizing.n_pages(prompt.len()))?;
+    let progress = Progress::start(&console, "prefill", Unit::Tokens);
+    let mut writer = Writer { args, tokenizer: tokenizer.as_ref(), n_written: 0 };
+    forward(&mut model, &mut kv, &prompt, &wanted, |pos, logits| {
+        progress.set(pos as u64 + 1, prompt.len() as u64);
+        writer.position(pos, logits)
+    })?;
+    writer.end()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As the engine checks a request.
+fn check_prompt(prompt: &[TokenId], vocab_size: usize, context_length: usize) -> Result<(), SubmitError> {
+    if prompt.is_empty() {
+        return Err(SubmitError::EmptyPrompt);
+    }
+    if let Some(position) = prompt.iter().position(|token| token.0 as usize >= vocab_size) {
+        return Err(SubmitError::UnknownToken { token: prompt[position], position, vocab_size });
+    }
+    let (n_prompt, limit) = (prompt.len(), LengthLimit::Context);
+    if n_prompt > context_length {
+        return Err(SubmitError::PromptTooLong { n_prompt, limit, max_len: context_length });
+    }
+    Ok(())
+}
+
+impl LogitsArgs {
+    /// For each position of the prompt whether its logits are asked for.
+    fn wanted(&self, n_prompt: usize) -> Result<Vec<bool>, CliError> {
+        let mut wanted = vec![self.positions == Positions::All; n_prompt];
+        match &self.positions {
+            Positions::All => {}
+            Positions::Last => wanted[n_prompt - 1] = true,
+            Positions::List(list) => {
+                for &position in list {
+                    let Some(wanted) = wanted.get_mut(position) else {
+                        return Err(CliError::usage(format!(
+                            "--positions has {position}; the prompt of {n_prompt} tokens has positions 0 to {}",
+                            n_prompt - 1
+                        )));
+                    };
+                    *wanted = true;
+                }
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// Computes the prompt and hands out the logits of each wanted position, in order.
+fn forward(
+    model: &mut dyn Forward,
+    kv: &mut KvCache,
+    prompt: &[TokenId],
+    wanted: &[bool],
+    mut hand_out: impl FnMut(usize, &[f32]) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let seq = kv.create(prompt.len());
+    let mut batch = Batch::with_capacity(model.max_batch_rows());
+    let mut start = 0;
+    while start < prompt.len() {
+        batch.rows.clear();
+        while let Some(&token) = prompt.get(start + batch.rows.len()) {
+            let position = start + batch.rows.len();
+            let want = if wanted[position] { Want::Logits } else { Want::Nothing };
+            let is_full = batch.rows.len() == model.max_batch_rows()
+                || want == Want::Logits && batch.n_logits() == model.max_logit_rows();
+            if is_full {
+                break;
+            }
+            batch.rows.push(BatchRow { token, position: position as u32, seq, want });
+        }
+        let n_rows = batch.rows.len();
+        kv.extend(seq, n_rows).map_err(|error| CliError::failure(error.to_string()))?;
+        let logits = model.forward(&batch, kv, &mut NoTrace)?;
+        let positions = (start..start + n_rows).filter(|&position| wanted[position]);
+        for (row, position) in positions.enumerate() {
+            hand_out(position, logits.row(row))?;
+        }
+        start += n_rows;
+    }
+    Ok(())
+}
+
+/// Writes each position as it comes: all logits of a long prompt would not fit into memory.
+struct Writer<'a> {
+    args: &'a LogitsArgs,
+    /// For people.
+    tokenizer: Option<&'a Tokenizer>,
+    n_written: usize,
+}
+
+impl Writer<'_> {
+    fn position(&mut self, pos: usize, logits: &[f32]) -> Result<(), CliError> {
+        let chosen = choose(logits, self.args.top);
+        let text = match self.tokenizer.filter(|_| !self.args.json) {
+            None => {
+                let json = serde_json::to_string(&LogitsJson { pos, logits: chosen }).map_err(|error| {
+                    CliError::failure(format!("cannot write the logits as JSON: {error}"))
+                })?;
+                let before = if self.n_written == 0 { "[" } else { ",\n " };
+                format!("{before}{json}")
+            }
+            Some(tokenizer) => {
+                let line = |&(id, logit): &(u32, f32)| {
+                    format!("{id:>7}  {logit:>11.6}  {:?}\n", tokenizer.piece(TokenId(id)))
+                };
+                format!("position {pos}\n{}", chosen.iter().map(line).collect::<String>())
+            }
+        };
+        self.n_written += 1;
+        output::write(&text)
+    }
+
+    fn end(&self) -> Result<(), CliError> {
+        if self.args.json { output::write("]\n") } else { Ok(()) }
+    }
+}
+
+/// Ids with their logits: the largest first (of equals the lowest id), or all in order of id.
+fn choose(logits: &[f32], top: Top) -> Vec<(u32, f32)> {
+    let mut pairs: Vec<_> = (0..).zip(logits.iter().copied()).collect();
+    if let Top::Largest(n) = top {
+        pairs.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        pairs.truncate(n);
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_and_top_are_read() {
+        assert_eq!(positions("0, 5"), Ok(Positions::List(vec![0, 5])));
+        assert_eq!(positions("all"), Ok(Positions::All));
+        assert!(positions("-1").is_err());
+        assert_eq!(top("3"), Ok(Top::Largest(3)));
+        assert!(top("0").is_err());
+    }
+
+    #[test]
+    fn the_largest_come_first_and_equals_by_id() {
+        let logits = [1.0, 3.0, -2.0, 3.0];
+        assert_eq!(choose(&logits, Top::Largest(3)), [(1, 3.0), (3, 3.0), (0, 1.0)]);
+        assert_eq!(choose(&logits, Top::All), [(0, 1.0), (1, 3.0), (2, -2.0), (3, 3.0)]);
+    }
+}

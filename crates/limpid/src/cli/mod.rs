@@ -1,0 +1,83 @@
+//! The subcommands, one a file, and what the parser says.
+
+pub(crate) mod args;
+pub(crate) mod bench;
+pub(crate) mod detokenize;
+pub(crate) mod inspect;
+pub(crate) mod logits;
+pub(crate) mod run;
+pub(crate) mod tokenize;
+
+use crate::error::CliError;
+use crate::output;
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use limpid_kernels::isa::Isa;
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+/// An LLM inference engine that you can see through: a model file and a prompt go in, text streams out.
+#[derive(Parser)]
+#[command(
+    name = "limpid",
+    version = version(),
+    about,
+    after_help = "Examples:
+  limpid run \"Tell me a story about a fox and a lamp.\"     the embedded pocket model, offline
+  limpid run -m model.gguf -n 200 \"Why is the sky blue?\"   a GGUF file
+  limpid run -m folder/ --file question.txt --json         a Hugging Face folder; one JSON object
+  limpid inspect model.gguf --context 2k,8k,32k            what a model is, and what a context costs
+
+Exit codes: 0 done, 1 failure, 2 the command line makes no sense, 130 interrupted by Ctrl-C.
+Linux on x86-64 is what is tested.",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
+pub(crate) enum Command {
+    Run(run::RunArgs),
+    Inspect(inspect::InspectArgs),
+    Tokenize(tokenize::TokenizeArgs),
+    Detokenize(detokenize::DetokenizeArgs),
+    Logits(logits::LogitsArgs),
+    Bench(bench::BenchArgs),
+}
+
+/// The version, and the instruction set that this machine would use.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let isa = Isa::choose(std::env::var("LIMPID_ISA").ok().as_deref()).unwrap_or_else(|_| Isa::detect());
+        format!("{} ({isa})", env!("CARGO_PKG_VERSION"))
+    });
+    &VERSION
+}
+
+/// What the parser has to say instead of a command: help and version go to standard output, all else is an error in one
+/// line.
+pub(crate) fn help_or_usage_error(error: &clap::Error) -> Result<ExitCode, CliError> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            output::write(&error.render().to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Err(CliError::usage("no command was given; see `limpid --help`"))
+        }
+        _ => Err(CliError::usage(one_line(&error.render().to_string()))),
+    }
+}
+
+/// The parser's message without its usage lines: that is what `--help` is for.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+    let text = lines.collect::<Vec<_>>().join(" ");
+    format!("{}; see --help", text.strip_prefix("error: ").unwrap_or(&text))
+}

@@ -1,0 +1,220 @@
+//! `limpid run`: a prompt goes in, text streams out.
+
+mod args;
+mod generate;
+mod report;
+
+pub(crate) use args::RunArgs;
+pub(crate) use report::DefaultsJson;
+
+use super::args::Setup;
+use crate::console::Console;
+use crate::error::{CliError, INTERRUPTED};
+use crate::interrupt::Interrupt;
+use crate::load::ModelFile;
+use crate::machine::{self, AvailableMemory};
+use crate::output;
+use crate::sizing::Sizing;
+use crate::units;
+use generate::{MonotonicClock, generate};
+use limpid_engine::engine::{Engine, EngineConfig, LengthLimit, Request, SubmitError};
+use limpid_engine::model::{MemoryPlan, ModelOptions};
+use limpid_engine::sampling::{Defaults, FinishReason};
+use limpid_engine::tokenizer::Tokenizer;
+use report::{MemoryReport, Report};
+use std::hash::{BuildHasher, RandomState};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
+    let console = Console::new(args.quiet);
+    let setup = args.compute.setup()?;
+    let prompt = args.prompt.read()?;
+
+    let clock = MonotonicClock(Instant::now());
+    let file = ModelFile::open(args.model.path())?;
+    let defaults = file.defaults()?;
+    let sampling = args.sampling.resolve(&defaults, &args.length, draw_seed())?;
+    let tokenizer = Arc::new(file.tokenizer()?);
+    warn(&console, &tokenizer, &defaults);
+
+    // The prompt's length decides how much is loaded, so it is tokenized first; its time belongs to the request all the
+    // same, not to loading.
+    let tokenize_start = clock.0.elapsed();
+    let prompt = prompt.encode(&file, &tokenizer)?;
+    let tokenize = clock.0.elapsed() - tokenize_start;
+
+    let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
+    let sizing = args.sizing(&plan, prompt.len());
+    let size = args.size(&file, &sizing, prompt.len(), machine::available_memory(), &console)?;
+    let runtime = machine::resident_memory();
+    let mut engine = load(args, &file, &setup, &sizing, size, tokenizer.clone(), &console, &clock)?;
+    let accepted_at = clock.0.elapsed();
+    let load = accepted_at - tokenize;
+
+    let request = Request {
+        prompt: prompt.clone(),
+        sampling: sampling.clone(),
+        stop: args.length.stop_params(),
+        max_tokens: args.length.max_tokens,
+        accepted_at: accepted_at - tokenize,
+        tokenized_at: accepted_at,
+    };
+    let interrupt = Interrupt::listen()?;
+    let id = engine.submit(request)?;
+    let watch = generate::Watch { console: &console, interrupt: &interrupt, n_prompt: prompt.len(), size };
+    let generation =
+        generate(&mut engine, id, &watch, |text| if args.json { Ok(()) } else { output::write(text) })?;
+    if let Some(error) = generation.finished.error {
+        return Err(error.into());
+    }
+    let memory = MemoryReport::new(&sizing, &generation, runtime, engine.kv_stats(), !args.no_kv_cache);
+    let report = Report {
+        generation: &generation,
+        prompt: &prompt,
+        seed: sampling.seed,
+        load,
+        memory,
+        defaults: &defaults,
+    };
+    if args.json {
+        output::write_json(&report.json())?;
+    } else {
+        output::end_line(&generation.text)?;
+        console.summary(&report.summary());
+    }
+    Ok(match generation.finished.reason {
+        FinishReason::Cancelled => ExitCode::from(INTERRUPTED),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// How long the sequence may become.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunSize {
+    /// Prompt and output may not be longer.
+    context_length: usize,
+    /// Positions that pages are kept for: no more than this request can reach.
+    n_positions: usize,
+    /// Prompt tokens of one step.
+    prefill_chunk: usize,
+}
+
+impl RunArgs {
+    fn sizing<'a>(&self, plan: &'a MemoryPlan<'a>, n_prompt: usize) -> Sizing<'a> {
+        // Without a cache every step is a prefill of all there is.
+        let longest_prefill = if self.no_kv_cache { usize::MAX } else { n_prompt };
+        let max_rows = self.compute.prefill_chunk.min(longest_prefill);
+        Sizing { plan, max_rows, max_logit_rows: 1, n_sequences: 1 }
+    }
+
+    /// Decides how much to load, or refuses what cannot be done, with the numbers.
+    fn size(
+        &self,
+        file: &ModelFile,
+        sizing: &Sizing<'_>,
+        n_prompt: usize,
+        available: Option<AvailableMemory>,
+        console: &Console,
+    ) -> Result<RunSize, CliError> {
+        let of_model = file.config.context_length;
+        let mut context_length = self.context.unwrap_or(of_model);
+        if context_length > of_model {
+            let source = &file.config.context_length_source;
+            let message =
+                format!("--context is {context_length}, the model was made for {of_model} ({source})");
+            return Err(CliError::usage(message));
+        }
+        let refuse = |max_tokens| too_long(n_prompt, max_tokens, context_length);
+        let n_positions = match self.length.max_tokens {
+            // Some output is wanted, as much as there is room for.
+            None if n_prompt >= context_length => return Err(refuse(None)),
+            None => {
+                sizing.check(
+                    n_prompt + 1,
+                    available,
+                    "Use a model in a smaller format, or a shorter prompt",
+                )?;
+                let fits =
+                    available.map_or(context_length, |available| sizing.longest(context_length, available));
+                if fits < context_length
+                    && let Some(available) = available
+                {
+                    console.note(&format!(
+                        "context cut from {} to {} tokens: that is what {} holds ({})",
+                        units::count(context_length),
+                        units::count(fits.max(n_prompt + 1)),
+                        available.limit,
+                        units::bytes(available.bytes),
+                    ));
+                    context_length = fits.max(n_prompt + 1);
+                }
+                context_length
+            }
+            Some(max_tokens) => {
+                let n_positions = n_prompt.saturating_add(max_tokens);
+                if n_positions > context_length {
+                    return Err(refuse(Some(max_tokens)));
+                }
+                let remedy = "Lower --max-tokens, shorten the prompt, or use a model in a smaller format";
+                sizing.check(n_positions, available, remedy)?;
+                n_positions
+            }
+        };
+        let prefill_chunk = sizing.limits(n_positions).max_rows;
+        Ok(RunSize { context_length, n_positions, prefill_chunk })
+    }
+}
+
+/// As the engine would say it, but before loading.
+fn too_long(n_prompt: usize, max_tokens: Option<usize>, max_len: usize) -> CliError {
+    let limit = LengthLimit::Context;
+    match max_tokens {
+        Some(max_tokens) if n_prompt < max_len => {
+            SubmitError::TooLong { n_prompt, max_tokens, limit, max_len }.into()
+        }
+        _ => SubmitError::PromptTooLong { n_prompt, limit, max_len }.into(),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "it puts together what `run` has found out")]
+fn load(
+    args: &RunArgs,
+    file: &ModelFile,
+    setup: &Setup,
+    sizing: &Sizing<'_>,
+    size: RunSize,
+    tokenizer: Arc<Tokenizer>,
+    console: &Console,
+    clock: &MonotonicClock,
+) -> Result<Engine, CliError> {
+    let limits = sizing.limits(size.n_positions);
+    let options = ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits };
+    let model = file.load(setup.cpu(), &options, console)?;
+    let config = EngineConfig {
+        context_length: size.context_length,
+        n_pages: sizing.n_pages(size.n_positions),
+        max_sequences: 1,
+        max_waiting: 1,
+        prefill_chunk: size.prefill_chunk,
+        kv_cache: !args.no_kv_cache,
+    };
+    Ok(Engine::new(Box::new(model), tokenizer, config, Box::new(*clock))?)
+}
+
+/// What is odd about the model's files, and what of them is not done.
+fn warn(console: &Console, tokenizer: &Tokenizer, defaults: &Defaults) {
+    for warning in tokenizer.warnings() {
+        console.note(&format!("warning: {warning}"));
+    }
+    for key in &defaults.not_followed {
+        console
+            .note(&format!("warning: the model's files set {key}, which is not supported and is left out"));
+    }
+}
+
+/// From the system's randomness; of 32 bits, so that it is short to type and exact in every JSON reader.
+fn draw_seed() -> u64 {
+    RandomState::new().hash_one(()) & u64::from(u32::MAX)
+}

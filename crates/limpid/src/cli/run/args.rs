@@ -1,0 +1,250 @@
+//! The options of `limpid run`.
+
+use crate::cli::args::{ComputeArgs, Ids, ModelArgs, ids, one_or_more, token_count};
+use crate::error::CliError;
+use crate::prompt::{Prompt, TextSource};
+use clap::{Args, ValueEnum};
+use limpid_engine::sampling::{Defaults, IgnoreEos, SamplingParams, StopParams};
+use std::path::PathBuf;
+
+/// Generate text from a prompt.
+///
+/// If the model has a chat template, PROMPT is what a user says; else the model continues it. The text goes to standard
+/// output and nothing else does (a line break is added at its end only on a terminal); summary, progress and warnings
+/// go to standard error. Ctrl-C ends the generation and still prints the summary, with exit code 130; a second one ends
+/// the program.
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    #[command(flatten)]
+    pub(crate) prompt: PromptArgs,
+
+    #[command(flatten)]
+    pub(crate) length: LengthArgs,
+
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+
+    /// The longest text, prompt and output together, from 1 to the model's own [default: the model's, cut to what
+    /// memory holds]
+    #[arg(short, long, value_name = "N", value_parser = token_count)]
+    pub(crate) context: Option<usize>,
+
+    /// Compute the whole text again for every token: the same text, to see what the cache saves and costs
+    #[arg(long)]
+    pub(crate) no_kv_cache: bool,
+
+    /// One JSON object instead of the text: text, token_ids, prompt_token_ids, seed, finish_reason, stop, usage,
+    /// timings, memory, defaults
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+
+    /// No summary, progress or warnings
+    #[arg(short, long, help_heading = "Output")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Prompt")]
+pub(crate) struct PromptArgs {
+    /// The prompt [default: standard input, if it is not a terminal]
+    #[arg(group = "source")]
+    prompt: Option<String>,
+
+    /// The prompt, for those who are used to llama.cpp's flag
+    #[arg(short, long = "prompt", value_name = "TEXT", group = "source", hide = true)]
+    prompt_flag: Option<String>,
+
+    /// Read the prompt from a file; one line break at its end is dropped, except with --raw
+    #[arg(short, long, value_name = "PATH", group = "source")]
+    file: Option<PathBuf>,
+
+    /// The prompt as token ids, such as 1,2,3; nothing is added
+    #[arg(long, value_name = "IDS", value_parser = ids, group = "source")]
+    prompt_tokens: Option<Ids>,
+
+    /// What the system says before the user
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["raw", "prompt_tokens"])]
+    system: Option<String>,
+
+    /// The text as it is, without the chat template; special tokens in it are read, and BOS comes first if the model
+    /// was trained with it
+    #[arg(long, conflicts_with = "prompt_tokens")]
+    raw: bool,
+
+    /// A variable of the chat template, such as enable_thinking=false; the value is JSON, or else a string. May be
+    /// given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = template_arg, conflicts_with_all = ["raw", "prompt_tokens"])]
+    template_arg: Vec<(String, serde_json::Value)>,
+}
+
+impl PromptArgs {
+    /// Reads the file or standard input, if that is where the prompt is.
+    pub(crate) fn read(&self) -> Result<Prompt, CliError> {
+        if let Some(Ids(ids)) = &self.prompt_tokens {
+            return Ok(Prompt::Ids(ids.clone()));
+        }
+        let argument = self.prompt.as_deref().or(self.prompt_flag.as_deref());
+        let text = TextSource { argument, file: self.file.as_deref() }.read(self.raw)?;
+        if self.raw {
+            // An empty text is BOS alone, where the model has one.
+            return Ok(Prompt::Raw(text));
+        }
+        if text.is_empty() {
+            return Err(CliError::usage(
+                "the prompt is empty; with --raw it may be, if the model has a BOS token",
+            ));
+        }
+        let template_args = self.template_arg.iter().cloned().collect();
+        Ok(Prompt::Chat { user: text, system: self.system.clone(), template_args })
+    }
+}
+
+fn template_arg(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (name, value) =
+        text.split_once('=').ok_or("NAME=VALUE is expected, such as enable_thinking=false")?;
+    let is_name = |c: char| c == '_' || c.is_alphanumeric();
+    if name.is_empty() || !name.chars().all(is_name) || name.starts_with(|c: char| c.is_numeric()) {
+        return Err(format!("`{name}` cannot be the name of a variable in a template"));
+    }
+    let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::from(value));
+    Ok((name.to_owned(), value))
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Length and stopping")]
+pub(crate) struct LengthArgs {
+    /// The most tokens to generate, 1 or more [default: what is left of the context]
+    #[arg(short = 'n', long, value_name = "N", value_parser = one_or_more)]
+    pub(crate) max_tokens: Option<usize>,
+
+    /// EOS, stop ids and stop strings count only after so many tokens, from 0 to --max-tokens
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_tokens: u32,
+
+    /// End before this text. May be given up to 16 times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
+
+    /// End at any of these tokens, such as 1,2,3
+    #[arg(long, value_name = "IDS", value_parser = ids)]
+    stop_token_ids: Option<Ids>,
+
+    /// The stop string or stop token is part of the text
+    #[arg(long)]
+    include_stop: bool,
+
+    /// Do not end at EOS: `generate_through` takes it as text like any other, `forbid` never chooses it
+    #[arg(long, value_name = "MODE", value_enum, num_args = 0..=1, require_equals = true,
+          default_missing_value = "generate_through")]
+    ignore_eos: Option<IgnoreEosMode>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+#[value(rename_all = "snake_case")]
+enum IgnoreEosMode {
+    GenerateThrough,
+    Forbid,
+}
+
+impl LengthArgs {
+    pub(crate) fn stop_params(&self) -> StopParams {
+        StopParams {
+            stop: self.stop.clone(),
+            stop_token_ids: self.stop_token_ids.as_ref().map_or_else(Vec::new, |ids| ids.0.clone()),
+            include_stop: self.include_stop,
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct SamplingArgs {
+    /// Logits are divided by it: 0 always takes the likeliest token, else from 0.000001 to 1000000 [default: the
+    /// model's, else 0.8]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    temperature: Option<f32>,
+
+    /// Keep the likeliest tokens whose probabilities sum up to it, from 0 to 1; 1 is off [default: the model's, else
+    /// 0.95]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    top_p: Option<f32>,
+
+    /// Keep the so many likeliest tokens; 0 is off [default: the model's, else 0]
+    #[arg(long, value_name = "K")]
+    top_k: Option<u32>,
+
+    /// Keep tokens at least so likely as this share of the likeliest one's probability, from 0 to 1; 0 is off [default:
+    /// the model's, else 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    min_p: Option<f32>,
+
+    /// Divides positive and multiplies negative logits of tokens in prompt and output, from 0.01 to 100; 1 is off
+    /// [default: the model's, else 1]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    repetition_penalty: Option<f32>,
+
+    /// Subtracted from a logit for each time that its token was generated, from -2 to 2
+    #[arg(long, value_name = "A", default_value_t = 0.0, allow_negative_numbers = true)]
+    frequency_penalty: f32,
+
+    /// Subtracted from a logit if its token was generated, from -2 to 2
+    #[arg(long, value_name = "A", default_value_t = 0.0, allow_negative_numbers = true)]
+    presence_penalty: f32,
+
+    /// The same seed gives the same text, from 0 to 18446744073709551615 [default: drawn, and shown in the summary]
+    #[arg(short, long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl SamplingArgs {
+    /// What is in force: the options, else the model's defaults. `drawn` is the seed if none is given.
+    pub(crate) fn resolve(
+        &self,
+        defaults: &Defaults,
+        length: &LengthArgs,
+        drawn: u64,
+    ) -> Result<SamplingParams, CliError> {
+        let silent = defaults.params(self.seed.unwrap_or(drawn));
+        let params = SamplingParams {
+            temperature: self.temperature.unwrap_or(silent.temperature),
+            top_p: self.top_p.unwrap_or(silent.top_p),
+            top_k: self.top_k.unwrap_or(silent.top_k),
+            min_p: self.min_p.unwrap_or(silent.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(silent.repetition_penalty),
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            min_tokens: length.min_tokens,
+            ignore_eos: match length.ignore_eos {
+                None => IgnoreEos::No,
+                Some(IgnoreEosMode::GenerateThrough) => IgnoreEos::GenerateThrough,
+                Some(IgnoreEosMode::Forbid) => IgnoreEos::Forbid,
+            },
+            ..silent
+        };
+        params.validate()?;
+        Ok(params)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn template_arguments_are_json_or_else_a_string() {
+        let value = |text| template_arg(text).map(|(_, value)| value);
+        assert_eq!(value("enable_thinking=false"), Ok(serde_json::json!(false)));
+        assert_eq!(value("a=[1, \"b\"]"), Ok(serde_json::json!([1, "b"])));
+        assert_eq!(value("a=b=c"), Ok(serde_json::json!("b=c")));
+        assert_eq!(value("a="), Ok(serde_json::json!("")));
+        assert!(value("a").is_err());
+        assert!(value("=1").is_err());
+        assert!(value("1a=1").is_err());
+    }
+}

@@ -1,0 +1,315 @@
+//! What is said about a run: the summary line and the JSON object.
+
+use super::generate::Generation;
+use crate::machine::{self, ResidentMemory};
+use crate::sizing::{Need, Sizing};
+use crate::units;
+use limpid_engine::TokenId;
+use limpid_engine::engine::Usage;
+use limpid_engine::kv::KvStats;
+use limpid_engine::sampling::{Defaults, FinishReason, Setting};
+use limpid_engine::stats::{RequestTimings, Ttft};
+use serde::Serialize;
+use std::time::Duration;
+
+/// Everything about a run that is over.
+pub(crate) struct Report<'a> {
+    pub(crate) generation: &'a Generation,
+    pub(crate) prompt: &'a [TokenId],
+    pub(crate) seed: u64,
+    pub(crate) load: Duration,
+    pub(crate) memory: MemoryReport,
+    pub(crate) defaults: &'a Defaults,
+}
+
+/// Bytes. What was predicted stands beside what was measured.
+pub(crate) struct MemoryReport {
+    /// From the model's header, for the tokens that the run came to.
+    need: Need,
+    /// What the process held before the model was loaded: the program, the tokenizer.
+    runtime: usize,
+    /// Keys and values kept from one step to the next: none without a cache, which keeps them within a step only.
+    kv_kept: usize,
+    /// Limit of the KV cache; pages are taken from it as needed.
+    kv_reserved: usize,
+    predicted_peak: usize,
+    /// `None` where the system does not tell.
+    measured_peak: Option<usize>,
+}
+
+impl MemoryReport {
+    pub(crate) fn new(
+        sizing: &Sizing<'_>,
+        generation: &Generation,
+        before: Option<ResidentMemory>,
+        kv: KvStats,
+        kv_cache: bool,
+    ) -> Self {
+        let Usage { prompt_tokens, completion_tokens, .. } = generation.finished.usage;
+        // The last token's keys and values are never computed: nothing comes after it.
+        let need = sizing.need((prompt_tokens + completion_tokens).saturating_sub(1).max(1));
+        let before = before.unwrap_or(ResidentMemory { now: 0, peak: 0 });
+        Self {
+            need,
+            runtime: before.now,
+            kv_kept: if kv_cache { kv.touched_bytes } else { 0 },
+            kv_reserved: kv.reserved_bytes,
+            predicted_peak: before.peak.max(before.now.saturating_add(need.total())),
+            measured_peak: machine::resident_memory().map(|memory| memory.peak),
+        }
+    }
+
+    fn summary(&self) -> String {
+        let peak = self.measured_peak.map_or_else(|| "unknown".to_owned(), units::bytes);
+        format!(
+            "memory {peak} (predicted {}: weights {}, KV {}, workspace {}, runtime {})",
+            units::bytes(self.predicted_peak),
+            units::bytes(self.need.weights),
+            units::bytes(self.need.kv),
+            units::bytes(self.need.workspace),
+            units::bytes(self.runtime),
+        )
+    }
+
+    fn json(&self) -> MemoryJson {
+        MemoryJson {
+            weights_bytes: self.need.weights,
+            kv_bytes: self.need.kv,
+            kv_kept_bytes: self.kv_kept,
+            kv_reserved_bytes: self.kv_reserved,
+            workspace_bytes: self.need.workspace,
+            runtime_bytes: self.runtime,
+            predicted_peak_bytes: self.predicted_peak,
+            measured_peak_bytes: self.measured_peak,
+        }
+    }
+}
+
+impl Report<'_> {
+    /// One line for people.
+    pub(crate) fn summary(&self) -> String {
+        let finished = &self.generation.finished;
+        let usage = &finished.usage;
+        [
+            format!("load {}", units::time(self.load)),
+            ttft_summary(finished.timings.ttft),
+            decode_summary(&finished.timings),
+            format!(
+                "{} + {} tokens, {} computed in {}, KV kept {}",
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                units::count(usage.computed_tokens),
+                units::time(self.generation.time),
+                units::bytes(self.memory.kv_kept),
+            ),
+            self.memory.summary(),
+            finished.reason.to_string(),
+            format!("seed {}", self.seed),
+        ]
+        .join(" | ")
+    }
+
+    pub(crate) fn json(&self) -> RunJson<'_> {
+        let finished = &self.generation.finished;
+        RunJson {
+            text: &self.generation.text,
+            token_ids: self.generation.token_ids.iter().map(|id| id.0).collect(),
+            prompt_token_ids: self.prompt.iter().map(|id| id.0).collect(),
+            seed: self.seed,
+            finish_reason: finished.reason.name(),
+            stop: StopJson::new(&finished.reason),
+            usage: UsageJson::new(&finished.usage),
+            timings: TimingsJson::new(self.load, &finished.timings),
+            memory: self.memory.json(),
+            defaults: DefaultsJson::new(self.defaults),
+        }
+    }
+}
+
+fn ttft_summary(ttft: Option<Ttft>) -> String {
+    match ttft {
+        None => "no token".to_owned(),
+        Some(ttft) => format!(
+            "TTFT {} (queue {}, tokenize {}, prefill {}, first sample {})",
+            units::time(ttft.total()),
+            units::time(ttft.queue),
+            units::time(ttft.tokenize),
+            units::time(ttft.prefill),
+            units::time(ttft.first_sample),
+        ),
+    }
+}
+
+fn decode_summary(timings: &RequestTimings) -> String {
+    match (timings.tpot(), timings.decode_tok_per_s()) {
+        (Some(tpot), Some(rate)) => format!("TPOT {}, {}", units::time(tpot), units::rate(rate)),
+        _ => "TPOT needs two tokens".to_owned(),
+    }
+}
+
+/// `limpid run --json`.
+#[derive(Serialize)]
+pub(crate) struct RunJson<'a> {
+    text: &'a str,
+    /// EOS included.
+    token_ids: Vec<u32>,
+    prompt_token_ids: Vec<u32>,
+    seed: u64,
+    /// `stop`, `length` or `cancelled`; `stop` says more.
+    finish_reason: &'static str,
+    stop: StopJson<'a>,
+    usage: UsageJson,
+    timings: TimingsJson,
+    memory: MemoryJson,
+    defaults: DefaultsJson,
+}
+
+/// The exact reason.
+#[derive(Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+enum StopJson<'a> {
+    Eos {
+        token_id: u32,
+    },
+    /// Which of the stop strings, and at which byte of the text it begins.
+    StopString {
+        index: usize,
+        string: &'a str,
+        at: usize,
+    },
+    StopToken {
+        token_id: u32,
+    },
+    MaxTokens,
+    Context,
+    Cancelled,
+    Error,
+}
+
+impl<'a> StopJson<'a> {
+    fn new(reason: &'a FinishReason) -> Self {
+        match reason {
+            FinishReason::Eos { id } => Self::Eos { token_id: id.0 },
+            FinishReason::StopString { index, text, at } => {
+                Self::StopString { index: *index, string: text, at: *at }
+            }
+            FinishReason::StopId { id } => Self::StopToken { token_id: id.0 },
+            FinishReason::MaxTokens => Self::MaxTokens,
+            FinishReason::Context => Self::Context,
+            FinishReason::Cancelled => Self::Cancelled,
+            FinishReason::Error => Self::Error,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct UsageJson {
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    total_tokens: usize,
+    /// Tokens that the model computed: with a KV cache each once, without it all of them at every step.
+    computed_tokens: usize,
+}
+
+impl UsageJson {
+    fn new(usage: &Usage) -> Self {
+        let &Usage { prompt_tokens, completion_tokens, computed_tokens } = usage;
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+            computed_tokens,
+        }
+    }
+}
+
+/// Null where a run is too short for a number.
+#[derive(Serialize)]
+struct TimingsJson {
+    load_ms: f64,
+    ttft_ms: Option<f64>,
+    queue_ms: Option<f64>,
+    tokenize_ms: Option<f64>,
+    prefill_ms: Option<f64>,
+    first_sample_ms: Option<f64>,
+    tpot_ms: Option<f64>,
+    prefill_tok_per_s: Option<f64>,
+    decode_tok_per_s: Option<f64>,
+}
+
+impl TimingsJson {
+    fn new(load: Duration, timings: &RequestTimings) -> Self {
+        let part = |part: fn(&Ttft) -> Duration| timings.ttft.as_ref().map(|ttft| units::json_ms(part(ttft)));
+        Self {
+            load_ms: units::json_ms(load),
+            ttft_ms: part(Ttft::total),
+            queue_ms: part(|ttft| ttft.queue),
+            tokenize_ms: part(|ttft| ttft.tokenize),
+            prefill_ms: part(|ttft| ttft.prefill),
+            first_sample_ms: part(|ttft| ttft.first_sample),
+            tpot_ms: timings.tpot().map(units::json_ms),
+            prefill_tok_per_s: timings.prefill_tok_per_s().map(units::json_rate),
+            decode_tok_per_s: timings.decode_tok_per_s().map(units::json_rate),
+        }
+    }
+}
+
+/// See [`MemoryReport`].
+#[derive(Serialize)]
+struct MemoryJson {
+    weights_bytes: usize,
+    kv_bytes: usize,
+    kv_kept_bytes: usize,
+    kv_reserved_bytes: usize,
+    workspace_bytes: usize,
+    runtime_bytes: usize,
+    predicted_peak_bytes: usize,
+    measured_peak_bytes: Option<usize>,
+}
+
+/// The default sampling, knob by knob.
+#[derive(Serialize)]
+pub(crate) struct DefaultsJson {
+    temperature: SettingJson<f32>,
+    top_p: SettingJson<f32>,
+    top_k: SettingJson<u32>,
+    min_p: SettingJson<f32>,
+    repetition_penalty: SettingJson<f32>,
+}
+
+#[derive(Serialize)]
+struct SettingJson<T> {
+    value: T,
+    /// Where the value comes from.
+    source: String,
+}
+
+impl DefaultsJson {
+    pub(crate) fn new(defaults: &Defaults) -> Self {
+        fn json<T: Copy>(setting: &Setting<T>) -> SettingJson<T> {
+            SettingJson { value: setting.value, source: setting.source.to_string() }
+        }
+        Self {
+            temperature: json(&defaults.temperature),
+            top_p: json(&defaults.top_p),
+            top_k: json(&defaults.top_k),
+            min_p: json(&defaults.min_p),
+            repetition_penalty: json(&defaults.repetition_penalty),
+        }
+    }
+
+    /// `temperature 0.6 (GGUF ...), top_p ...`.
+    pub(crate) fn text(&self) -> String {
+        fn one<T: std::fmt::Display>(name: &str, setting: &SettingJson<T>) -> String {
+            format!("{name} {} ({})", setting.value, setting.source)
+        }
+        [
+            one("temperature", &self.temperature),
+            one("top_p", &self.top_p),
+            one("top_k", &self.top_k),
+            one("min_p", &self.min_p),
+            one("repetition_penalty", &self.repetition_penalty),
+        ]
+        .join(", ")
+    }
+}

@@ -1,0 +1,50 @@
+//! Standard error: notes, warnings and the summary. Errors are printed by `error`, progress by `progress`.
+
+use std::io::{IsTerminal, Write};
+
+/// What may be said, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Console {
+    /// Nothing but errors.
+    quiet: bool,
+    is_terminal: bool,
+    color: bool,
+}
+
+impl Console {
+    pub(crate) fn new(quiet: bool) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        let color = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { quiet, is_terminal, color }
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// A line that is rewritten in place makes sense.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Something that the user should know and that stops nothing.
+    pub(crate) fn note(&self, message: &str) {
+        if !self.quiet {
+            print_line(&format!("limpid: {message}"));
+        }
+    }
+
+    /// The line after the text, dimmed on a terminal: the text is what matters.
+    pub(crate) fn summary(&self, line: &str) {
+        match (self.quiet, self.color) {
+            (true, _) => {}
+            (false, true) => print_line(&format!("\x1b[2m{line}\x1b[0m")),
+            (false, false) => print_line(line),
+        }
+    }
+}
+
+/// One line on standard error. If nobody can read it, there is nobody to tell.
+pub(crate) fn print_line(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,85 @@
+//! From a path to an opened model: the file, its configuration, tokenizer, chat template and default sampling.
+
+use crate::console::Console;
+use crate::error::CliError;
+use crate::progress::{Progress, Unit};
+use limpid_engine::model::{Model, ModelConfig, ModelOptions, arch};
+use limpid_engine::sampling::{Defaults, ParamError};
+use limpid_engine::tokenizer::Tokenizer;
+use limpid_engine::weights::gguf::Value;
+use limpid_engine::weights::{Metadata, WeightsFile};
+use limpid_kernels::Cpu;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The model that every copy of this program carries (`models/pocket`).
+static POCKET: &[u8] = include_bytes!("../../../models/pocket/pocket.gguf");
+
+/// How the embedded model is called where a path would stand.
+pub(crate) const POCKET_NAME: &str = "the embedded pocket model";
+
+/// An opened model: headers are read and checked, weights are not.
+pub(crate) struct ModelFile {
+    pub(crate) weights: WeightsFile,
+    pub(crate) config: ModelConfig,
+    is_embedded: bool,
+}
+
+impl ModelFile {
+    /// Without a path: the embedded model.
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self, CliError> {
+        let weights = match path {
+            Some(path) => WeightsFile::open(path)?,
+            None => WeightsFile::from_bytes(POCKET)?,
+        };
+        let config = arch::read(&weights)?;
+        Ok(Self { weights, config, is_embedded: path.is_none() })
+    }
+
+    /// The path, or what stands for it.
+    pub(crate) fn name(&self) -> String {
+        if self.is_embedded { POCKET_NAME.to_owned() } else { self.weights.path().display().to_string() }
+    }
+
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer, CliError> {
+        Ok(Tokenizer::new(self.weights.metadata())?)
+    }
+
+    /// Jinja, as it came with the model.
+    pub(crate) fn chat_template(&self) -> Result<Option<&str>, CliError> {
+        Ok(match self.weights.metadata() {
+            Metadata::Gguf(metadata) => metadata.str("tokenizer.chat_template")?,
+            Metadata::HuggingFace(metadata) => metadata.chat_template.as_deref(),
+        })
+    }
+
+    pub(crate) fn defaults(&self) -> Result<Defaults, CliError> {
+        let defaults = match self.weights.metadata() {
+            Metadata::Gguf(metadata) => Defaults::from_hints(|key| match metadata.get(key)? {
+                Value::Int(value) => Some(*value as f64),
+                Value::Float(value) => Some(*value),
+                _ => None,
+            }),
+            Metadata::HuggingFace(metadata) => match &metadata.generation_config {
+                Some(config) => Defaults::from_generation_config(config),
+                None => Ok(Defaults::limpid()),
+            },
+        };
+        // The file is at fault, not an option.
+        defaults.map_err(|error: ParamError| CliError::failure(format!("{}: {error}", self.name())))
+    }
+
+    /// Reads and repacks the weights, with progress.
+    pub(crate) fn load(
+        &self,
+        cpu: Arc<Cpu>,
+        options: &ModelOptions,
+        console: &Console,
+    ) -> Result<Model, CliError> {
+        let progress = Progress::start(console, "loading", Unit::Bytes);
+        let model = Model::load(&self.weights, self.config.clone(), cpu, options, &mut |at| {
+            progress.set(at.done_bytes, at.total_bytes);
+        })?;
+        Ok(model)
+    }
+}

@@ -1,0 +1,25 @@
+//! Standard output: the result and nothing else.
+
+use crate::error::CliError;
+use std::io::{ErrorKind, IsTerminal, Write};
+
+/// Writes and flushes, so that a stream is seen as it comes.
+pub(crate) fn write(text: &str) -> Result<(), CliError> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => CliError::ClosedPipe,
+        _ => CliError::failure(format!("cannot write to standard output: {error}")),
+    })
+}
+
+/// After a text that is whole: a terminal's next line begins at its left, a file or a pipe gets the text's bytes only.
+pub(crate) fn end_line(text: &str) -> Result<(), CliError> {
+    if std::io::stdout().is_terminal() && !text.ends_with('\n') { write("\n") } else { Ok(()) }
+}
+
+/// One JSON value and a line break.
+pub(crate) fn write_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let json = serde_json::to_string(value)
+        .map_err(|error| CliError::failure(format!("cannot write the result as JSON: {error}")))?;
+    write(&(json + "\n"))
+}

@@ -1,0 +1,130 @@
+//! How far a phase has come, on standard error, once it takes long.
+//!
+//! A thread of its own prints, so that the line moves while the main thread is inside one long step. On a terminal one
+//! line is rewritten in place and erased at the end; elsewhere a line comes every few seconds.
+
+use crate::console::Console;
+use crate::units;
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A phase that is shorter shows nothing.
+const SILENCE: Duration = Duration::from_secs(2);
+const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unit {
+    Bytes,
+    Tokens,
+}
+
+struct Shared {
+    done: AtomicU64,
+    total: AtomicU64,
+    is_over: Mutex<bool>,
+    over: Condvar,
+}
+
+/// A phase that is under way; it ends when this is dropped.
+pub(crate) struct Progress {
+    shared: Arc<Shared>,
+    printer: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// `what`: what is being done, such as `loading`.
+    pub(crate) fn start(console: &Console, what: &'static str, unit: Unit) -> Self {
+        let shared = Arc::new(Shared {
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            is_over: Mutex::new(false),
+            over: Condvar::new(),
+        });
+        let printer = (!console.is_quiet()).then(|| {
+            let (shared, is_terminal) = (shared.clone(), console.is_terminal());
+            std::thread::spawn(move || {
+                print(&shared, is_terminal, |done, total| line(what, unit, done, total))
+            })
+        });
+        Self { shared, printer }
+    }
+
+    pub(crate) fn set(&self, done: u64, total: u64) {
+        self.shared.total.store(total, Ordering::Relaxed);
+        self.shared.done.store(done, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        *self.shared.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.shared.over.notify_all();
+        if let Some(printer) = self.printer.take() {
+            // A printer that panicked has nothing more to say; the phase itself went well.
+            let _ = printer.join();
+        }
+    }
+}
+
+fn print(shared: &Shared, is_terminal: bool, line: impl Fn(u64, u64) -> String) {
+    let mut wait = SILENCE;
+    let mut is_over = shared.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut has_printed = false;
+    loop {
+        let waited = shared.over.wait_timeout_while(is_over, wait, |is_over| !*is_over);
+        is_over = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut stderr = std::io::stderr().lock();
+        // Progress that cannot be shown is no reason to stop.
+        if *is_over {
+            if has_printed && is_terminal {
+                let _ = write!(stderr, "\r\x1b[K");
+            }
+            return;
+        }
+        let text = line(shared.done.load(Ordering::Relaxed), shared.total.load(Ordering::Relaxed));
+        let _ = if is_terminal { write!(stderr, "\r\x1b[K{text}") } else { writeln!(stderr, "{text}") };
+        has_printed = true;
+        wait = if is_terminal { TERMINAL_INTERVAL } else { LINE_INTERVAL };
+    }
+}
+
+fn line(what: &str, unit: Unit, done: u64, total: u64) -> String {
+    if total == 0 {
+        return format!("limpid: {what} ...");
+    }
+    let amount = |n: u64| match unit {
+        Unit::Bytes => units::bytes(n as usize),
+        Unit::Tokens => units::count(n as usize),
+    };
+    let unit = if unit == Unit::Tokens { " tokens" } else { "" };
+    format!("limpid: {what} {} of {}{unit} ({} %)", amount(done), amount(total), done * 100 / total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_say_how_far() {
+        assert_eq!(
+            line("loading", Unit::Bytes, 512 << 20, 2 << 30),
+            "limpid: loading 512.0 MiB of 2.0 GiB (25 %)"
+        );
+        assert_eq!(line("prefill", Unit::Tokens, 512, 4096), "limpid: prefill 512 of 4,096 tokens (12 %)");
+        assert_eq!(line("loading", Unit::Bytes, 0, 0), "limpid: loading ...");
+    }
+
+    #[test]
+    fn a_short_phase_ends_at_once() {
+        let start = std::time::Instant::now();
+        let progress = Progress::start(&Console::new(false), "loading", Unit::Bytes);
+        progress.set(1, 2);
+        drop(progress);
+        assert!(start.elapsed() < SILENCE);
+    }
+}

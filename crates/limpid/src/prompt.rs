@@ -1,0 +1,116 @@
+//! What the user wrote, to token ids.
+
+use crate::error::CliError;
+use crate::load::ModelFile;
+use chrono::{Datelike, Timelike};
+use limpid_engine::TokenId;
+use limpid_engine::chat::{ChatTemplate, DateTime, Message, RenderOptions, TemplateTokens};
+use limpid_engine::tokenizer::{Specials, Tokenizer};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+/// Where a text comes from, as the command line names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TextSource<'a> {
+    pub(crate) argument: Option<&'a str>,
+    pub(crate) file: Option<&'a Path>,
+}
+
+impl TextSource<'_> {
+    /// The argument, the file, or standard input if that is not a terminal.
+    ///
+    /// A file and standard input usually end with a line break that nobody means; `keeps_end` keeps it.
+    pub(crate) fn read(&self, keeps_end: bool) -> Result<String, CliError> {
+        let (name, bytes) = match (self.argument, self.file) {
+            (Some(text), _) => return Ok(text.to_owned()),
+            (None, Some(path)) => (path.display().to_string(), fs::read(path)),
+            (None, None) if std::io::stdin().is_terminal() => {
+                let remedy = "give it as an argument, with --file PATH or on standard input; see --help";
+                return Err(CliError::usage(format!("there is no text: {remedy}")));
+            }
+            (None, None) => {
+                let mut bytes = Vec::new();
+                ("standard input".to_owned(), std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes))
+            }
+        };
+        let bytes = bytes.map_err(|error| CliError::failure(format!("cannot read {name}: {error}")))?;
+        let mut text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            CliError::failure(format!("{name} is not UTF-8 at byte {at}; convert it, for example with iconv"))
+        })?;
+        if !keeps_end && text.ends_with('\n') {
+            text.truncate(text.len() - if text.ends_with("\r\n") { 2 } else { 1 });
+        }
+        Ok(text)
+    }
+}
+
+/// A prompt before the tokenizer has seen it.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Prompt {
+    Ids(Vec<TokenId>),
+    /// As it is, special tokens and all.
+    Raw(String),
+    /// What a user says, for the model's chat template; a model without one takes the text as it is.
+    Chat {
+        user: String,
+        system: Option<String>,
+        template_args: BTreeMap<String, serde_json::Value>,
+    },
+}
+
+impl Prompt {
+    pub(crate) fn encode(self, file: &ModelFile, tokenizer: &Tokenizer) -> Result<Vec<TokenId>, CliError> {
+        match self {
+            Self::Ids(ids) => Ok(ids),
+            Self::Raw(text) => encode_raw(&text, tokenizer),
+            Self::Chat { user, system, template_args } => match file.chat_template()? {
+                Some(template) => encode_chat(template, user, system, template_args, tokenizer),
+                None if system.is_some() || !template_args.is_empty() => {
+                    let option = if system.is_some() { "--system" } else { "--template-arg" };
+                    Err(CliError::usage(format!(
+                        "{option} needs a chat template, and {} has none",
+                        file.name()
+                    )))
+                }
+                None => encode_raw(&user, tokenizer),
+            },
+        }
+    }
+}
+
+/// Special tokens are read, and BOS comes first where the model wants it.
+pub(crate) fn encode_raw(text: &str, tokenizer: &Tokenizer) -> Result<Vec<TokenId>, CliError> {
+    Ok(tokenizer.encode(text, Specials::Parse, tokenizer.special().add_bos)?)
+}
+
+fn encode_chat(
+    template: &str,
+    user: String,
+    system: Option<String>,
+    args: BTreeMap<String, serde_json::Value>,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<TokenId>, CliError> {
+    let message = |role: &str, content| Message { role: role.to_owned(), content };
+    let messages: Vec<_> =
+        system.map(|text| message("system", text)).into_iter().chain([message("user", user)]).collect();
+    let tokens = TemplateTokens::new(tokenizer);
+    let options = RenderOptions { args, now: Some(local_time()), ..RenderOptions::new(&tokens) };
+    let rendered = ChatTemplate::new(template)?.render(&messages, &options)?;
+    Ok(tokenizer.encode_rendered(&rendered)?)
+}
+
+/// For templates that tell the model what day it is.
+fn local_time() -> DateTime {
+    let now = chrono::Local::now();
+    DateTime {
+        year: now.year().clamp(1, 9999) as u16,
+        month: now.month() as u8,
+        day: now.day() as u8,
+        hour: now.hour() as u8,
+        minute: now.minute() as u8,
+        second: now.second() as u8,
+    }
+}

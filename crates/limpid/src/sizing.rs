@@ -1,0 +1,94 @@
+//! What a command will take of this machine's memory, known before anything is loaded.
+
+use crate::error::CliError;
+use crate::machine::AvailableMemory;
+use crate::units;
+use limpid_engine::model::{BatchLimits, MemoryPlan};
+use limpid_kernels::ops::{KvStorage, PAGE_LEN};
+
+/// Of the memory that is available, an open-ended run leaves this part to others.
+const LEFT_TO_OTHERS: usize = 16;
+
+/// A model and how it is used: what is needed follows from the number of positions.
+pub(crate) struct Sizing<'a> {
+    pub(crate) plan: &'a MemoryPlan<'a>,
+    /// The most rows of one batch, however long the sequences are.
+    pub(crate) max_rows: usize,
+    pub(crate) max_logit_rows: usize,
+    /// Sequences of the same length, side by side.
+    pub(crate) n_sequences: usize,
+}
+
+/// Bytes for sequences of a certain length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Need {
+    pub(crate) weights: usize,
+    pub(crate) kv: usize,
+    pub(crate) workspace: usize,
+}
+
+impl Need {
+    pub(crate) fn total(&self) -> usize {
+        self.weights.saturating_add(self.kv).saturating_add(self.workspace)
+    }
+}
+
+impl Sizing<'_> {
+    /// The limits of a model that computes sequences of `n` positions.
+    pub(crate) fn limits(&self, n: usize) -> BatchLimits {
+        let max_rows = self.max_rows.min(n.saturating_mul(self.n_sequences)).max(1);
+        BatchLimits { max_rows, max_logit_rows: self.max_logit_rows.min(max_rows), context_length: n }
+    }
+
+    /// Pages that sequences of `n` positions need in the layer group that needs most.
+    pub(crate) fn n_pages(&self, n: usize) -> usize {
+        n.div_ceil(PAGE_LEN).saturating_mul(self.n_sequences)
+    }
+
+    /// What sequences of `n` positions take.
+    pub(crate) fn need(&self, n: usize) -> Need {
+        let limits = self.limits(n);
+        let of_group = |group: &limpid_engine::kv::KvGroupLayout| {
+            let n_pages = group.pages_needed(n, limits.max_rows).saturating_mul(self.n_sequences);
+            n_pages.saturating_mul(KvStorage::page_bytes(&group.shape))
+        };
+        let kv = self.plan.kv_layout().groups.iter().map(of_group).fold(0, usize::saturating_add);
+        Need { weights: self.plan.weights(), kv, workspace: self.plan.workspace(limits) }
+    }
+
+    /// The most positions up to `most` that fit into what is available, less the part that is left to others; 0 if not
+    /// even one does.
+    pub(crate) fn longest(&self, most: usize, available: AvailableMemory) -> usize {
+        let usable = available.bytes - available.bytes / LEFT_TO_OTHERS;
+        let (mut fits, mut too_many) = (0, most.saturating_add(1));
+        // `need` grows with n: bisection. Invariant: `fits` fits (or is 0), `too_many` does not (or is beyond `most`).
+        while too_many - fits > 1 {
+            let n = fits + (too_many - fits) / 2;
+            if self.need(n).total() <= usable { fits = n } else { too_many = n }
+        }
+        fits
+    }
+
+    /// Refuses what cannot fit.
+    pub(crate) fn check(
+        &self,
+        n: usize,
+        available: Option<AvailableMemory>,
+        remedy: &str,
+    ) -> Result<(), CliError> {
+        let need = self.need(n);
+        match available {
+            Some(available) if need.total() > available.bytes => Err(CliError::failure(format!(
+                "{} tokens need {}: weights {}, KV cache {}, workspace {}; {} are available ({}). {remedy}",
+                units::count(n.saturating_mul(self.n_sequences)),
+                units::bytes(need.total()),
+                units::bytes(need.weights),
+                units::bytes(need.kv),
+                units::bytes(need.workspace),
+                units::bytes(available.bytes),
+                available.limit,
+            ))),
+            _ => Ok(()),
+        }
+    }
+}

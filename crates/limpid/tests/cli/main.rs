@@ -1,0 +1,12 @@
+//! Runs the program as a user does: arguments and standard input go in; output, messages and exit code come out. The
+//! model is the embedded one.
+
+mod bench;
+mod harness;
+mod inspect;
+mod logits;
+mod run;
+mod sampling;
+mod streams;
+mod tokens;
+mod usage;

@@ -1,0 +1,75 @@
+//! What the sampling and stopping options do to a text.
+
+use super::harness::{PROMPT, limpid};
+use serde_json::Value;
+
+fn run_json(more: &[&str]) -> Value {
+    limpid(&[&["run", PROMPT, "--json", "--seed", "1"], more].concat()).json()
+}
+
+#[test]
+fn temperature_0_top_k_1_and_top_p_0_are_greedy() {
+    let greedy = run_json(&["-n", "30", "--temperature", "0"]);
+    for more in
+        [&["--top-k", "1"][..], &["--top-p", "0"], &["--min-p", "1"], &["--temperature", "0", "--seed", "9"]]
+    {
+        let args = [&["run", PROMPT, "--json", "-n", "30"], more].concat();
+        assert_eq!(limpid(&args).json()["token_ids"], greedy["token_ids"], "{more:?}");
+    }
+}
+
+#[test]
+fn a_stop_string_ends_the_text_before_it() {
+    let plain = run_json(&["-n", "60"]);
+    let text = plain["text"].as_str().unwrap();
+    let (at, _) = text.match_indices(' ').nth(6).expect("a sentence");
+    let stop = &text[at..at + 4];
+    let at = text.find(stop).unwrap();
+    let stopped = run_json(&["-n", "60", "--stop", "no such text", "--stop", stop]);
+    assert_eq!(stopped["text"], text[..at]);
+    assert_eq!(stopped["finish_reason"], "stop");
+    let expected = serde_json::json!({"reason": "stop_string", "index": 1, "string": stop, "at": at});
+    assert_eq!(stopped["stop"], expected);
+    let included = run_json(&["-n", "60", "--stop", stop, "--include-stop"]);
+    assert_eq!(included["text"], text[..at + stop.len()]);
+}
+
+#[test]
+fn a_stop_token_ends_the_text() {
+    let plain = run_json(&["-n", "20"]);
+    let id = plain["token_ids"][7].as_u64().unwrap();
+    let first = plain["token_ids"].as_array().unwrap().iter().position(|token| *token == id).unwrap();
+    let stopped = run_json(&["-n", "20", "--stop-token-ids", &id.to_string()]);
+    assert_eq!(stopped["token_ids"].as_array().unwrap().len(), first + 1);
+    assert_eq!(stopped["stop"], serde_json::json!({"reason": "stop_token", "token_id": id}));
+}
+
+#[test]
+fn eos_is_ignored_in_both_ways() {
+    let plain = run_json(&[]);
+    let n = plain["token_ids"].as_array().unwrap().len();
+    assert_eq!(plain["stop"], serde_json::json!({"reason": "eos", "token_id": 3}));
+    let n_more = (n + 5).to_string();
+    let through = run_json(&["--ignore-eos", "-n", &n_more]);
+    assert_eq!(through["stop"]["reason"], "max_tokens");
+    assert_eq!(through["token_ids"].as_array().unwrap()[..n], plain["token_ids"].as_array().unwrap()[..]);
+    let forbid = run_json(&["--ignore-eos=forbid", "-n", &n_more]);
+    let is_eos = |id: &Value| [0, 3].iter().any(|eos| id == eos);
+    assert!(!forbid["token_ids"].as_array().unwrap().iter().any(is_eos));
+}
+
+#[test]
+fn min_tokens_keep_eos_away() {
+    let n = run_json(&[])["token_ids"].as_array().unwrap().len();
+    let longer = run_json(&["--min-tokens", &(n + 3).to_string()]);
+    assert!(longer["token_ids"].as_array().unwrap().len() > n + 3);
+}
+
+#[test]
+fn penalties_change_the_text() {
+    let plain = run_json(&["-n", "60", "--temperature", "0"]);
+    for more in [["--repetition-penalty", "1.5"], ["--frequency-penalty", "2"], ["--presence-penalty", "2"]] {
+        let args = [&["-n", "60", "--temperature", "0"][..], &more].concat();
+        assert_ne!(run_json(&args)["token_ids"], plain["token_ids"], "{more:?}");
+    }
+}

@@ -1,0 +1,124 @@
+//! Runs other programs: cargo, python, limpid, llama.cpp's.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{Result, repository};
+
+/// `cargo` in the repository's root: the one that runs us, where there is one.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(repository());
+    command
+}
+
+/// Builds the release binary of `limpid`; returns its path.
+pub(crate) fn build_limpid() -> Result<PathBuf> {
+    let mut build =
+        cargo(&["build", "--release", "--package", "limpid", "--message-format", "json-render-diagnostics"]);
+    let output = build.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("{}: {}", shown(&build), output.status).into());
+    }
+    let messages = String::from_utf8(output.stdout)?;
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let programs = messages.filter(|message| message["target"]["name"] == "limpid");
+    let mut paths = programs.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    paths.next_back().ok_or_else(|| "cargo names no executable of limpid".into())
+}
+
+/// Shows the command, runs it with our terminal, and fails when it fails.
+pub(crate) fn run(command: &mut Command) -> Result {
+    let line = shown(command);
+    eprintln!("+ {line}");
+    let status = command.status().map_err(|e| format!("{line}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{line}: {status}").into()) }
+}
+
+/// What a program printed as JSON, and the most memory it held.
+pub(crate) struct Measured {
+    pub json: Value,
+    /// Resident bytes, mapped files included. 0 where the system does not tell.
+    pub peak_bytes: u64,
+}
+
+/// Runs a program that prints JSON.
+pub(crate) fn measure(command: &mut Command) -> Result<Measured> {
+    let line = shown(command);
+    let fail = |what: &dyn std::fmt::Display| format!("{line}: {what}");
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| fail(&e))?;
+    let mut stdout = child.stdout.take().ok_or_else(|| fail(&"no output"))?;
+    let reader = thread::spawn(move || {
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).map(|_| text)
+    });
+    let mut peak_bytes = 0;
+    // The peak only grows while the program lives, so the last look counts; a look costs microseconds.
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        peak_bytes = peak_resident_bytes(child.id()).unwrap_or(peak_bytes);
+        thread::sleep(Duration::from_millis(20));
+    };
+    let text = reader.join().map_err(|_| fail(&"cannot read its output"))?.map_err(|e| fail(&e))?;
+    if !status.success() {
+        return Err(fail(&status).into());
+    }
+    let json = serde_json::from_str(&text).map_err(|e| fail(&format!("no JSON: {e}")))?;
+    Ok(Measured { json, peak_bytes })
+}
+
+/// Linux's VmHWM of a process. `None` when it has ended or the system has no such file.
+fn peak_resident_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
+/// The command as one would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let set = command.get_envs().filter_map(|(name, value)| Some(format!("{}={}", text(name), text(value?))));
+    let called = std::iter::once(command.get_program()).chain(command.get_args()).map(text);
+    set.chain(called).collect::<Vec<_>>().join(" ")
+}
+
+fn text(value: &OsStr) -> String {
+    value.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn output_and_memory_are_measured() {
+        let run = measure(&mut shell("sleep 0.2; echo '{\"a\": 1}'")).unwrap();
+        assert_eq!(run.json["a"], 1);
+        assert!(!cfg!(target_os = "linux") || run.peak_bytes > 100_000, "{}", run.peak_bytes);
+    }
+
+    #[test]
+    fn failures_name_the_command() {
+        for script in ["exit 3", "echo text"] {
+            let error = measure(&mut shell(script)).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("sh -c {script}: ")), "{error}");
+        }
+        let error =
+            run(Command::new("sh").args(["-c", "exit 3"]).env("LEVEL", "low")).unwrap_err().to_string();
+        assert_eq!(error, "LEVEL=low sh -c exit 3: exit status: 3");
+    }
+}

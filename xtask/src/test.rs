@@ -1,0 +1,47 @@
+//! `cargo xtask test`: everything that must hold before a change is merged, the cheap checks first.
+
+use crate::process::{cargo, run as run_process};
+use crate::{Result, tidy};
+
+/// What the README tells people to type and `.ci/run` runs.
+pub(crate) const TEST_COMMAND: &str = "cargo xtask test";
+
+#[derive(clap::Args)]
+#[command(
+    about = "Run all checks: formatting, clippy, tidy, tests, and the program's again on every instruction set"
+)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_: &Args) -> Result {
+    run_process(&mut cargo(&["fmt", "--all", "--check"]))?;
+    tidy::run(&tidy::Args::here())?;
+    run_process(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run_process(&mut cargo(&["test", "--workspace"]))?;
+    // The tests of kernels and engine go over the instruction sets themselves. Those of the program read its output,
+    // which must be the same bytes on each (design rule 1). The run above has taken the best level, the last one.
+    let levels = isa_levels();
+    for level in &levels[..levels.len() - 1] {
+        run_process(cargo(&["test", "--package", "limpid"]).env("LIMPID_ISA", level))?;
+    }
+    Ok(())
+}
+
+/// The values of LIMPID_ISA that this machine can run, the best one last.
+fn isa_levels() -> Vec<&'static str> {
+    #[allow(unused_mut, reason = "only x86-64 has more than one level")]
+    let mut levels = vec!["portable"];
+    #[cfg(target_arch = "x86_64")]
+    {
+        let avx2 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        let avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        let vnni = is_x86_feature_detected!("avx512vnni");
+        let has = [("avx2", avx2), ("avx512", avx2 && avx512), ("avx512vnni", avx2 && avx512 && vnni)];
+        levels.extend(has.iter().filter(|(_, has)| *has).map(|(level, _)| *level));
+    }
+    levels
+}
