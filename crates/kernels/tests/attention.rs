@@ -5,7 +5,7 @@ use limpid_kernels::buffer::Rows;
 use limpid_kernels::isa::Isa;
 use limpid_kernels::ops::{
     AttentionParams, AttentionRow, AttentionScratch, KvFormat, KvShape, KvSlot, KvStorage, PAGE_LEN,
-    attention, kv_write,
+    attention, kv_write, vocab,
 };
 use limpid_kernels::{Cpu, reference};
 
@@ -111,6 +111,19 @@ impl Case {
         kv
     }
 
+    /// The keys and values that a position of the first sequence sees, as they are stored.
+    fn stored(&self, kv: &KvStorage, kv_head: usize, position: usize) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+        let head_dim = self.shape.head_dim;
+        let read = |position: usize| {
+            let (mut key, mut value) = (vec![0.0; head_dim], vec![0.0; head_dim]);
+            let page = self.sequences[0].pages[position / PAGE_LEN];
+            let slot = KvSlot { page, offset: (position % PAGE_LEN) as u32 };
+            kv.read(LAYER, kv_head, slot, &mut key, &mut value);
+            (key, value)
+        };
+        self.visible(position).map(read).unzip()
+    }
+
     /// Outputs of a batch of (sequence, position). Page table entries of pages that no row sees are made invalid.
     fn attend(
         &self,
@@ -193,20 +206,8 @@ fn assert_formula(case: &Case, kv: &KvStorage, out: &[f32]) {
     let scale = case.params().scale;
     let sequence = &case.sequences[0];
     let position = sequence.keys.len() - 1;
-    let visible = case.visible(position);
     for kv_head in 0..n_kv_heads {
-        let (keys, values): (Vec<_>, Vec<_>) = visible
-            .clone()
-            .map(|position| {
-                let (mut key, mut value) = (vec![0.0; head_dim], vec![0.0; head_dim]);
-                let slot = KvSlot {
-                    page: sequence.pages[position / PAGE_LEN],
-                    offset: (position % PAGE_LEN) as u32,
-                };
-                kv.read(LAYER, kv_head, slot, &mut key, &mut value);
-                (key, value)
-            })
-            .unzip();
+        let (keys, values) = case.stored(kv, kv_head, position);
         for head in kv_head * case.group..(kv_head + 1) * case.group {
             let columns = head * head_dim..(head + 1) * head_dim;
             let q = &sequence.queries[position][columns.clone()];
@@ -226,6 +227,63 @@ fn assert_formula(case: &Case, kv: &KvStorage, out: &[f32]) {
                 let error = (f64::from(found) - truth).abs();
                 assert!(error <= 1.01 * relative * size, "head {head}, element {i}: {found} is not {truth}");
             }
+        }
+    }
+}
+
+/// One head's output in plain f32, in the order that the operation's file defines.
+fn by_definition(q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], first: usize, scale: f32) -> Vec<f32> {
+    let cpu = Cpu::new(Isa::Portable, 1);
+    let exp = |x: f32| {
+        let mut out = [0.0];
+        vocab::exp_sub(&cpu, &[x], 0.0, &mut out);
+        out[0]
+    };
+    let end = first + keys.len();
+    let positions = |start: usize, len: usize| start.max(first)..(start + len).min(end);
+    let (mut max, mut sum, mut out) = (f32::NEG_INFINITY, 0.0f32, vec![0.0f32; q.len()]);
+    for segment in (first / 1024 * 1024..end).step_by(1024) {
+        let (mut m, mut lanes, mut acc) = (f32::NEG_INFINITY, [0.0f32; 16], vec![0.0f32; q.len()]);
+        for page in (segment..segment + 1024).step_by(64).filter(|&page| !positions(page, 64).is_empty()) {
+            let dot = |key: &[f32]| q.iter().zip(key).fold(0.0f32, |sum, (q, k)| q.mul_add(*k, sum));
+            let scores: Vec<f32> = positions(page, 64).map(|j| dot(&keys[j - first]) * scale).collect();
+            let new_max = scores.iter().copied().fold(m, f32::max);
+            let shrink = exp(m - new_max);
+            m = new_max;
+            lanes.iter_mut().for_each(|lane| *lane *= shrink);
+            acc.iter_mut().for_each(|acc| *acc *= shrink);
+            for (j, score) in positions(page, 64).zip(scores) {
+                let weight = exp(score - m);
+                lanes[j % 16] += weight;
+                acc.iter_mut().zip(&values[j - first]).for_each(|(acc, &v)| *acc = weight.mul_add(v, *acc));
+            }
+        }
+        for half in [8, 4, 2, 1] {
+            (0..half).for_each(|i| lanes[i] += lanes[i + half]);
+        }
+        let new_max = f32::max(max, m);
+        let (old, new) = (exp(max - new_max), exp(m - new_max));
+        max = new_max;
+        sum = lanes[0].mul_add(new, sum * old);
+        out.iter_mut().zip(acc).for_each(|(out, acc)| *out = acc.mul_add(new, *out * old));
+    }
+    out.into_iter().map(|out| out / sum).collect()
+}
+
+#[test]
+fn the_order_is_the_one_defined() {
+    for (head_dim, n_keys, window) in
+        [(8, 5, None), (24, 100, None), (16, 2100, None), (64, 1100, Some(90)), (16, 2100, Some(1100))]
+    {
+        let case = Case::new(head_dim, 3, KvFormat::F16, window, &[n_keys]);
+        let kv = case.storage(|_, _| true);
+        let position = n_keys - 1;
+        let found = case.attend(&Cpu::new(Isa::detect(), 1), &kv, &[(0, position)], 4096).remove(0);
+        for (head, found) in found.chunks_exact(head_dim).enumerate() {
+            let (keys, values) = case.stored(&kv, head / 3, position);
+            let q = &case.sequences[0].queries[position][head * head_dim..][..head_dim];
+            let first = case.visible(position).start;
+            assert_eq!(found, by_definition(q, &keys, &values, first, case.params().scale), "{n_keys} keys");
         }
     }
 }
@@ -350,7 +408,8 @@ fn chunks_of_a_prompt_change_nothing() {
 
 #[test]
 fn chunks_at_depth_change_nothing() {
-    for window in [None, Some(1030)] {
+    // Rows that begin in different segments are among them: at 2087 with a window of 40, at 2083 with one of 1,060.
+    for window in [None, Some(40), Some(1060)] {
         let case = Case::new(16, 2, KvFormat::F32, window, &[2100, 1030]);
         chunks_change_nothing(&case, [2070, 1020], &[1, 3, 30]);
     }

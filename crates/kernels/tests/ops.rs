@@ -103,6 +103,36 @@ fn rms_norm_is_the_formula() {
     }
 }
 
+/// The sum of two accumulators of 16 lanes, for even and odd vectors: the order that norms and the vocabulary define.
+fn sum_in_lanes(x: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [[0.0; 16]; 2];
+    for (i, &x) in x.iter().enumerate() {
+        let lane = &mut lanes[i / 16 % 2][i % 16];
+        *lane = add(x, *lane);
+    }
+    let [mut even, odd] = lanes;
+    (0..16).for_each(|i| even[i] += odd[i]);
+    for half in [8, 4, 2, 1] {
+        (0..half).for_each(|i| even[i] += even[i + half]);
+    }
+    even[0]
+}
+
+#[test]
+fn rms_norm_sums_in_the_order_defined() {
+    for width in [7, 16, 40, 48, 1000] {
+        let x = Random(12).rows(1, width, 3.0);
+        let mut out = Rows::new(1, width).expect("memory");
+        let weight = Rows::from_vector(&vec![1.5; width]).expect("memory");
+        rms_norm(&Cpu::new(Isa::detect(), 1), &x, &weight, 1e-6, &mut out);
+        let mean = sum_in_lanes(x.row(0), |x, sum| x.mul_add(x, sum)) / width as f32;
+        let scale = 1.0 / (mean + 1e-6).sqrt();
+        for (&y, &x) in out.row(0).iter().zip(x.row(0)) {
+            assert_eq!(y, x * scale * 1.5);
+        }
+    }
+}
+
 #[test]
 fn each_head_is_normed_by_itself() {
     let mut random = Random(2);
@@ -423,20 +453,9 @@ fn a_copied_page_is_the_page() {
     let mut expected = contents(&kv);
     kv.copy_page(0, 2);
     let page_len = expected.len() / 3;
-    expected.copy_within_pages(page_len);
+    let first = expected[..page_len].to_vec();
+    expected[2 * page_len..].clone_from_slice(&first);
     assert_eq!(contents(&kv), expected);
-}
-
-trait CopyWithinPages {
-    fn copy_within_pages(&mut self, page_len: usize);
-}
-
-impl CopyWithinPages for Vec<Vec<f32>> {
-    fn copy_within_pages(&mut self, page_len: usize) {
-        for i in 0..page_len {
-            self[2 * page_len + i] = self[i].clone();
-        }
-    }
 }
 
 #[test]
@@ -517,6 +536,8 @@ fn exponentials_of_the_vocabulary() {
                     || x < -56.0
             );
         }
+        let partials = out.chunks(4096).map(|chunk| f64::from(sum_in_lanes(chunk, |x, sum| sum + x)));
+        assert_eq!(sum, partials.fold(0.0, |sum, partial| sum + partial), "the order that is defined");
         let exact: f64 = out.iter().copied().map(f64::from).sum();
         assert!((sum - exact).abs() <= sum_bound(n) * exact);
         // ln turns a relative error into an absolute one. Differences are below 61, most weight is where they are

@@ -165,14 +165,17 @@ fn run<E: Element>(
 ) {
     let job = Job::<E>::new(kv, layer, q, rows, tables, params);
     let AttentionScratch { workers, segments, tiles } = scratch;
-    find_tiles(rows, job.rows_per_unit(), tiles);
+    // A short batch is cut finer, so that there is a unit for each thread.
+    let enough_units = UNITS_PER_THREAD * cpu.pool.n_threads();
+    let max_rows = (rows.len() * job.units_per_tile()).div_ceil(enough_units).clamp(1, job.rows_per_unit());
+    find_tiles(rows, max_rows, tiles);
     let n_units = tiles.len() * job.units_per_tile();
     // Later rows see more keys: they come first, so that no thread is left with a long one at the end.
     let unit =
         |i: usize| job.unit(&tiles[tiles.len() - 1 - i / job.units_per_tile()], i % job.units_per_tile());
     let out = out.shared();
     let n_segments = (0..n_units).map(|i| unit(i).segments().len()).max().unwrap_or(0);
-    let few_units = n_units < UNITS_PER_THREAD * cpu.pool.n_threads() && cpu.pool.n_threads() > 1;
+    let few_units = n_units < enough_units && cpu.pool.n_threads() > 1;
     if !few_units || n_segments < 2 || rows.len() * params.n_heads * n_segments > segments.n_rows() {
         for_each_with_workspace(cpu, n_units, workers, &|i, work| unit(i).run(cpu.isa, work, out));
         return;
