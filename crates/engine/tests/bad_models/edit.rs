@@ -59,10 +59,14 @@ impl<'a> Cursor<'a> {
     fn value(&mut self, value_type: u32) -> &'a [u8] {
         let start = self.at;
         match value_type {
-            STRING => drop(self.string()),
+            STRING => {
+                self.string();
+            }
             ARRAY => {
                 let (element_type, len) = (self.u32(), self.u64());
-                (0..len).for_each(|_| drop(self.value(element_type)));
+                for _ in 0..len {
+                    self.value(element_type);
+                }
             }
             0 | 1 | 7 => self.at += 1,
             2 | 3 => self.at += 2,
@@ -129,9 +133,9 @@ impl Folder {
     }
 
     pub(crate) fn write(&self, path: &Path) {
-        let view = |(dtype, shape, data): &(Dtype, Vec<usize>, Vec<u8>)| {
+        fn view((dtype, shape, data): &(Dtype, Vec<usize>, Vec<u8>)) -> TensorView<'_> {
             TensorView::new(*dtype, shape.clone(), data).expect("as many bytes as the shape says")
-        };
+        }
         let tensors: Vec<_> = self.tensors.iter().map(|(name, tensor)| (name, view(tensor))).collect();
         let weights = safetensors::serialize(tensors, None).expect("safetensors");
         fs::create_dir_all(path).expect("a temporary folder");

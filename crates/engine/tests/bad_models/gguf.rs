@@ -325,7 +325,8 @@ fn tensors() {
         vec![
             (
                 no_tensor("token_embd.weight"),
-                "`token_embd.weight`: found no such tensor, expected a matrix of rows of 40 numbers, one for each token",
+                "`token_embd.weight`: found no such tensor, \
+                 expected a matrix of rows of 40 numbers, one for each token",
                 DAMAGED,
             ),
             (
@@ -356,13 +357,13 @@ fn tensors() {
             ),
             (
                 no_tensor("blk.0.attn_q.bias"),
-                ": 5 tensors have no place in architecture llama, the first is `blk.0.attn_k.bias`; \
+                "5 tensors have no place in architecture llama, the first is `blk.0.attn_k.bias`; \
                  the model is of another architecture than its metadata says",
                 "",
             ),
             (
                 tensor("blk.2.attn_norm.weight", &[40], F32, 160),
-                ": 1 tensors have no place in architecture llama, the first is `blk.2.attn_norm.weight`; \
+                "1 tensors have no place in architecture llama, the first is `blk.2.attn_norm.weight`; \
                  the model is of another architecture than its metadata says",
                 "",
             ),

@@ -1,5 +1,5 @@
-//! Sound containers with a wrong model inside: a configuration that contradicts itself, its tensors, or what the forward
-//! pass does. Each must end in one clear error, without a panic and without a large allocation.
+//! Sound containers with a wrong model inside: a configuration that contradicts itself, its tensors, or what the
+//! forward pass does. Each must end in one clear error, without a panic and without a large allocation.
 //!
 //! - `gguf`, `hf`: tables of changes to the goldens and the exact errors that they must give.
 //! - `vocabulary`: a tokenizer that knows more tokens than the embedding has rows.

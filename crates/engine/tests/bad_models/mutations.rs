@@ -178,7 +178,7 @@ fn any_value(random: &mut Random) -> Value {
     match random.below(10) {
         0 => Value::Null,
         1 => json!(random.of(&["llama", "mistral", "qwen2", "qwen3", "linear", "llama3", "silu", ""])),
-        2 => json!(random.next() % 2 == 0),
+        2 => json!(random.next().is_multiple_of(2)),
         3 => json!(-(random.below(100) as i64)),
         4 => json!([1, "full_attention"]),
         5 => json!({"rope_type": random.of(&["linear", "llama3", "default", "yarn"]), "factor": 2.0}),
