@@ -62,7 +62,8 @@ def main() -> None:
         raw = halves(kind) if kind in (Type.F16, Type.BF16) else blocks(kind, generator)
         values = gguf.dequantize(raw, kind)
         assert np.isfinite(values).all() or kind in (Type.F16, Type.BF16)
-        made = {"oracle": f"gguf.quants.dequantize of gguf {version('gguf')}"}  # one key: the order of several is random
+        # One key: the order of several is random.
+        made = {"oracle": f"gguf.quants.dequantize of gguf {version('gguf')}"}
         path = folder / f"{kind.name.lower()}.safetensors"
         save_file({"blocks": raw, "values": values}, path, made)
         print(kind.name, raw.shape, values.shape, path.stat().st_size)

@@ -183,11 +183,16 @@ fn the_time_is_what_the_caller_says() {
     assert_eq!(at(None, "%Y").unwrap(), "no clock");
     let now = Some(DateTime { year: 2024, month: 2, day: 29, hour: 13, minute: 5, second: 9 });
     assert_eq!(at(now, "%d %b %Y").unwrap(), "29 Feb 2024");
-    assert_eq!(at(now, "%A %a %w, %B %-").unwrap_err().to_string().matches("%-").count(), 1);
+    assert_eq!(at(now, "%-d %-m %-H %-M %-S").unwrap(), "29 2 13 5 9");
+    for bad in ["%", "%-", "%Q", "%-Q"] {
+        let error = at(now, bad).unwrap_err().to_string();
+        assert!(error.contains(bad), "{error}");
+    }
     assert_eq!(at(now, "%A %a %w|%B %m %y %j").unwrap(), "Thursday Thu 4|February 02 24 060");
     assert_eq!(at(now, "%H:%M:%S %I %p %F %T %e%%").unwrap(), "13:05:09 01 PM 2024-02-29 13:05:09 29%");
     let midnight = Some(DateTime { year: 2023, month: 12, day: 31, hour: 0, minute: 0, second: 0 });
     assert_eq!(at(midnight, "%I %p %a %j").unwrap(), "12 AM Sun 365");
+    assert_eq!(at(midnight, "%-H %-e").unwrap(), "0 31");
 }
 
 #[test]

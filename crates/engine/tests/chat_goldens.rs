@@ -63,8 +63,21 @@ fn yes() -> bool {
     true
 }
 
-/// What minijinja does otherwise: large floats without an exponent, no `%` for strings.
-const KNOWN_DIFFERENCES: &[&str] = &[];
+/// How the expressions begin that Python's Jinja knows and minijinja does not: `%` for strings, a few methods, filters
+/// and tests, `dict(...)` of pairs. None of the templates in `tests/goldens/chat` uses them; a template that does is
+/// refused with the line.
+const KNOWN_DIFFERENCES: &[&str] = &[
+    r#"{{ '%s and %d' % ('x', 3) }} {{ '%.2f' % 1.005 }}"#,
+    r#"{{ '3' | int + 1 }} {{ 'x' | int }}"#,
+    r#"{{ 'a' is in ['a'] }} {{ 2 is eq 2 }}"#,
+    r#"{{ 'a'.ljust(3) }}|{{ 'a'.rjust(3) }}|{{ 'a'.center(3) }}|{{ '7'.zfill(3) }}"#,
+    r#"{{ 'abc' | list }} {{ 'a b c' | wordcount }} {{ 'x' | safe }} {{ '<b>&"' | escape }} {{ '<b>' | e }}"#,
+    r#"{{ 'abcdefghij' | truncate(6) }} {{ 'a b c' | urlencode }}"#,
+    r#"{{ [3, 1, 2].index(1) }} {{ [1, 1, 2].count(1) }}"#,
+    r#"{{ c.rfind('l') }} {{ c.index('l') }}"#,
+    r#"{{ dict(a=1, b='x') }} {{ dict([('a', 1)]) }}"#,
+    r#"{{ namespace(a=1).a }} {{ joiner is defined }} {{ cycler is defined }} {{ lipsum is defined }}"#,
+];
 
 fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
@@ -126,7 +139,8 @@ fn check(golden: &Golden, conversations: &Conversations, failures: &mut Vec<Stri
         let found = ChatTemplate::new(source)
             .and_then(|template| template.render_json(&conversation.messages, &options))
             .map(|rendered| rendered.text());
-        if outcome_differs(&found, case) != KNOWN_DIFFERENCES.contains(&source.as_str()) {
+        let known = KNOWN_DIFFERENCES.iter().any(|beginning| source.starts_with(beginning));
+        if outcome_differs(&found, case) != known {
             let expected =
                 case.expected.as_ref().ok_or(case.expected_error.as_ref().map(|error| &error.message));
             let source = if case.template.is_some() { source } else { "" };

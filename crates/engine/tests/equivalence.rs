@@ -7,7 +7,7 @@ mod support;
 use limpid_engine::TokenId;
 use limpid_engine::model::{Batch, BatchRow, Want};
 use limpid_kernels::isa::Isa;
-use limpid_kernels::ops::KvFormat;
+use limpid_kernels::ops::{Compute, KvFormat};
 use std::path::{Path, PathBuf};
 use support::{Bench, Setup, goldens};
 
@@ -46,9 +46,14 @@ fn logits(path: &Path, setup: Setup, ids: &[u32], chunk: usize) -> Vec<Vec<u32>>
     ids.chunks(chunk).flat_map(|ids| bits(&bench.feed(seq, ids))).collect()
 }
 
+/// What users get.
+fn fast() -> Setup {
+    Setup { compute: Compute::Fast, kv_format: KvFormat::F16, ..Setup::exact() }
+}
+
 /// Both compute modes, and a cache format other than the mode's usual one.
 fn setups() -> [Setup; 3] {
-    [Setup::exact(), Setup::fast(), Setup { kv_format: KvFormat::F32, ..Setup::fast() }]
+    [Setup::exact(), fast(), Setup { kv_format: KvFormat::F32, ..fast() }]
 }
 
 #[test]
@@ -122,7 +127,7 @@ fn a_forked_sequence_goes_on_as_the_original_would() {
     let ids = prompt(80);
     let (past, future) = ids.split_at(50);
     for path in models() {
-        let setup = Setup::fast();
+        let setup = fast();
         let whole = logits(&path, setup, &ids, ids.len());
         let mut bench = Bench::open(&path, setup);
         let seq = bench.sequence();

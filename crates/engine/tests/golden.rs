@@ -5,7 +5,7 @@ mod support;
 use limpid_engine::weights::WeightsFile;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use support::{Bench, Setup, argmax, goldens, log_softmax};
+use support::{Bench, Setup, goldens};
 
 /// Log-probabilities in f32 mode may differ by this much; what is seen is a hundredth of it. transformers' own distance
 /// from the same computation in f64 is up to 3e-5.
@@ -57,6 +57,17 @@ fn golden_folders() -> Vec<PathBuf> {
         .collect();
     folders.sort();
     folders
+}
+
+fn argmax(logits: &[f32]) -> u32 {
+    let best = (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
+    best as u32
+}
+
+fn log_softmax(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().fold(f64::NEG_INFINITY, |m, &l| m.max(f64::from(l)));
+    let sum: f64 = logits.iter().map(|&l| (f64::from(l) - max).exp()).sum();
+    logits.iter().map(|&l| f64::from(l) - max - sum.ln()).collect()
 }
 
 /// The largest difference of log-probabilities over a golden's positions, and whether its greedy tokens are equal.

@@ -199,7 +199,7 @@ fn mutated_tokenizer_json_never_panics() {
             }
             n_accepted += usize::from(use_it(build(&bad)));
         }
-        assert!(n_accepted > 20, "{name}: only {n_accepted} mutations were accepted: they test little");
+        assert!(n_accepted > 10, "{name}: only {n_accepted} mutations were accepted: they test little");
     }
 }
 

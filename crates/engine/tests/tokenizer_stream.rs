@@ -136,12 +136,18 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn byte_level_stream_equals_decode(prompt in any_ids(&byte_level_tokenizer()), ids in any_ids(&byte_level_tokenizer())) {
+    fn byte_level_stream_equals_decode(
+        prompt in any_ids(&byte_level_tokenizer()),
+        ids in any_ids(&byte_level_tokenizer()),
+    ) {
         check(&byte_level_tokenizer(), false, &prompt, &ids)?;
     }
 
     #[test]
-    fn sentencepiece_stream_equals_decode(prompt in any_ids(&sentencepiece_tokenizer()), ids in any_ids(&sentencepiece_tokenizer())) {
+    fn sentencepiece_stream_equals_decode(
+        prompt in any_ids(&sentencepiece_tokenizer()),
+        ids in any_ids(&sentencepiece_tokenizer()),
+    ) {
         check(&sentencepiece_tokenizer(), true, &prompt, &ids)?;
     }
 }

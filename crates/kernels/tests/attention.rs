@@ -1,5 +1,5 @@
-//! `attention` against its two oracles: the portable path, bit for bit, whatever the threads, the chunks and the rest of
-//! the batch; and the plain formula in f64 within a bound that is derived.
+//! `attention` against its two oracles: the portable path, bit for bit, whatever the threads, the chunks and the rest
+//! of the batch; and the plain formula in f64 within a bound that is derived.
 
 use limpid_kernels::buffer::Rows;
 use limpid_kernels::isa::Isa;
@@ -183,11 +183,11 @@ fn assert_same(found: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
 /// Asserts that `out` is attention of the last position of the first sequence, by the formula in f64.
 ///
 /// With n keys on p pages in s segments, scores in a range of r: a score is off by its own sum's roundings,
-/// d = (head_dim + 1) u * scale * sum |q k|. A weight e^(score - max) has a relative error of d, and u r for the rounding
-/// of the difference, and 2u for the exponential (1 ulp); the factors that shrink it later cost another u r in all for
-/// their differences, and 3u for each page and segment. That e counts for the numerator and for the denominator. The
-/// numerator rounds once a key and segment, relative to the sum of weight * |v|; the denominator once each 16 keys, 4
-/// times between lanes and once a segment; the quotient once.
+/// d = (head_dim + 1) u * scale * sum |q k|. A weight e^(score - max) has a relative error of d, and u r for the
+/// rounding of the difference, and 2u for the exponential (1 ulp); the factors that shrink it later cost another u r
+/// in all for their differences, and 3u for each page and segment. That e counts for the numerator and for the
+/// denominator. The numerator rounds once a key and segment, relative to the sum of weight * |v|; the denominator
+/// once each 16 keys, 4 times between lanes and once a segment; the quotient once.
 fn assert_formula(case: &Case, kv: &KvStorage, out: &[f32]) {
     let KvShape { n_kv_heads, head_dim, .. } = case.shape;
     let scale = case.params().scale;

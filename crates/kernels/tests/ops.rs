@@ -89,9 +89,9 @@ fn rms_norm_is_the_formula() {
                 rms_norm(cpu, &x, &weight, 1e-5, &mut out);
                 out
             });
-            // Squares are not negative, so their sum has a relative error of at most one u for each addition that one of
-            // them passes: n / 32 in its lane, 5 between lanes. Mean and eps add 2; the root halves all that and adds 1,
-            // the reciprocal and two products add 3.
+            // Squares are not negative, so their sum has a relative error of at most one u for each addition that one
+            // of them passes: n / 32 in its lane, 5 between lanes. Mean and eps add 2; the root halves all that and
+            // adds 1, the reciprocal and two products add 3.
             let bound = ((width as f64 / 32.0 + 1.0 + 5.0 + 2.0) / 2.0 + 4.0) * U * 1.001;
             for i in 0..n_rows {
                 let truth = reference::norm::rms_norm(x.row(i), weight.row(0), 1e-5);
@@ -519,7 +519,8 @@ fn exponentials_of_the_vocabulary() {
         }
         let exact: f64 = out.iter().copied().map(f64::from).sum();
         assert!((sum - exact).abs() <= sum_bound(n) * exact);
-        // ln turns a relative error into an absolute one. Differences are below 61, most weight is where they are small.
+        // ln turns a relative error into an absolute one. Differences are below 61, most weight is where they are
+        // small.
         let truth = reference::vocab::log_sum_exp(&x);
         assert!(
             (log_sum_exp - truth).abs() <= sum_bound(n) + (61.0 + 2.0) * U,

@@ -1,7 +1,5 @@
 //! The time of day that a template may print. The engine has no clock: the caller says what time it is.
 
-use std::fmt::Write as _;
-
 /// A local time, as the user's calendar and clock show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DateTime {
@@ -33,7 +31,8 @@ const MONTHS: [&str; 12] = [
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 impl DateTime {
-    /// Python's `strftime` in the C locale, for the directives that need no time zone; `Err` names the first other.
+    /// Python's `strftime` in the C locale, for the directives that need no time zone, and glibc's `%-d` (no zero in
+    /// front); `Err` names the first other.
     pub(super) fn strftime(&self, format: &str) -> Result<String, String> {
         let mut out = String::new();
         let mut chars = format.chars();
@@ -42,32 +41,43 @@ impl DateTime {
                 out.push(c);
                 continue;
             }
-            let directive = chars.next().ok_or("a lone % at the end")?;
-            // Writing to a String cannot fail.
-            let _ = match directive {
-                'Y' => write!(out, "{}", self.year),
-                'y' => write!(out, "{:02}", self.year % 100),
-                'm' => write!(out, "{:02}", self.month),
-                'B' => write!(out, "{}", self.month_name()),
-                'b' | 'h' => write!(out, "{}", &self.month_name()[..3]),
-                'd' => write!(out, "{:02}", self.day),
-                'e' => write!(out, "{:>2}", self.day),
-                'j' => write!(out, "{:03}", self.day_of_year()),
-                'A' => write!(out, "{}", DAYS[self.weekday()]),
-                'a' => write!(out, "{}", &DAYS[self.weekday()][..3]),
-                'w' => write!(out, "{}", self.weekday()),
-                'H' => write!(out, "{:02}", self.hour),
-                'I' => write!(out, "{:02}", (self.hour + 11) % 12 + 1),
-                'M' => write!(out, "{:02}", self.minute),
-                'S' => write!(out, "{:02}", self.second),
-                'p' => write!(out, "{}", if self.hour < 12 { "AM" } else { "PM" }),
-                'F' => write!(out, "{}-{:02}-{:02}", self.year, self.month, self.day),
-                'T' => write!(out, "{:02}:{:02}:{:02}", self.hour, self.minute, self.second),
-                '%' => write!(out, "%"),
-                other => return Err(format!("%{other}")),
-            };
+            match chars.next().ok_or("a lone % at the end")? {
+                '-' => {
+                    let directive = chars.next().ok_or("a lone %- at the end")?;
+                    let padded = self.directive(directive).ok_or_else(|| format!("%-{directive}"))?;
+                    let bare = padded.trim_start_matches(['0', ' ']);
+                    out.push_str(if bare.is_empty() { "0" } else { bare });
+                }
+                directive => out.push_str(&self.directive(directive).ok_or_else(|| format!("%{directive}"))?),
+            }
         }
         Ok(out)
+    }
+
+    fn directive(&self, directive: char) -> Option<String> {
+        let two_digits = |n: u8| format!("{n:02}");
+        Some(match directive {
+            'Y' => self.year.to_string(),
+            'y' => format!("{:02}", self.year % 100),
+            'm' => two_digits(self.month),
+            'B' => self.month_name().to_string(),
+            'b' | 'h' => self.month_name()[..3].to_string(),
+            'd' => two_digits(self.day),
+            'e' => format!("{:>2}", self.day),
+            'j' => format!("{:03}", self.day_of_year()),
+            'A' => DAYS[self.weekday()].to_string(),
+            'a' => DAYS[self.weekday()][..3].to_string(),
+            'w' => self.weekday().to_string(),
+            'H' => two_digits(self.hour),
+            'I' => two_digits((self.hour + 11) % 12 + 1),
+            'M' => two_digits(self.minute),
+            'S' => two_digits(self.second),
+            'p' => if self.hour < 12 { "AM" } else { "PM" }.to_string(),
+            'F' => format!("{}-{:02}-{:02}", self.year, self.month, self.day),
+            'T' => format!("{:02}:{:02}:{:02}", self.hour, self.minute, self.second),
+            '%' => "%".to_string(),
+            _ => return None,
+        })
     }
 
     fn month_name(&self) -> &'static str {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use minijinja::value::{ValueKind, from_args};
+use minijinja::value::{Kwargs, Tuple, ValueKind, from_args};
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter,
 };
@@ -50,7 +50,10 @@ pub(super) fn new() -> Result<Environment<'static>, Error> {
     environment.set_recursion_limit(MAX_RECURSION);
     environment.set_fuel(Some(MAX_STEPS));
     environment.add_filter("tojson", json::tojson);
+    environment.add_filter("default", default);
+    environment.add_filter("d", default);
     environment.add_test("sequence", is_sequence);
+    environment.add_test("iterable", is_iterable);
     environment.add_function("raise_exception", raise_exception);
     Ok(environment)
 }
@@ -82,11 +85,36 @@ fn raise_exception(message: String) -> Result<Value, Error> {
 }
 
 /// Prints as Python does: minijinja's way, but for floats that Python writes with an exponent.
-fn print(out: &mut Output, state: &State, value: &Value) -> Result<(), Error> {
+fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     if value.kind() == ValueKind::Number && !value.is_integer() {
         return out.write_str(&json::number(value)?).map_err(Error::from);
     }
     escape_formatter(out, state, value)
+}
+
+/// `value|default(other, boolean)`, with Jinja2's names for the arguments.
+fn default(
+    value: &Value,
+    other: Option<Value>,
+    boolean: Option<bool>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    let other = match other {
+        Some(other) => other,
+        None => kwargs.get::<Option<Value>>("default_value")?.unwrap_or_else(|| Value::from("")),
+    };
+    let boolean = match boolean {
+        Some(boolean) => boolean,
+        None => kwargs.get::<Option<bool>>("boolean")?.unwrap_or(false),
+    };
+    kwargs.assert_all_used()?;
+    let is_absent = value.is_undefined() || (boolean && !value.is_true());
+    Ok(if is_absent { other } else { value.clone() })
+}
+
+/// As in Jinja2: not none, which minijinja iterates over.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
 }
 
 /// As in Jinja2, whatever has a length and items: strings and dicts too.
@@ -111,12 +139,12 @@ fn python_method(state: &mut State, value: &Value, method: &str, args: &[Value])
         "partition" => {
             let (separator,): (&str,) = from_args(args)?;
             let parts = text.split_once(separator).map_or([text, "", ""], |(a, b)| [a, separator, b]);
-            Ok(parts.into_iter().map(Value::from).collect())
+            Ok(Value::from(Tuple::from(parts.map(Value::from))))
         }
         "rpartition" => {
             let (separator,): (&str,) = from_args(args)?;
             let parts = text.rsplit_once(separator).map_or(["", "", text], |(a, b)| [a, separator, b]);
-            Ok(parts.into_iter().map(Value::from).collect())
+            Ok(Value::from(Tuple::from(parts.map(Value::from))))
         }
         "rsplit" => {
             let (separator, max_splits): (&str, Option<usize>) = from_args(args)?;

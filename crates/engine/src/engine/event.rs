@@ -14,8 +14,8 @@ pub struct Event<'a> {
     pub kind: EventKind<'a>,
 }
 
-/// What happened. A request's events come in this order: started, any number of tokens and texts, finished. Its whole text
-/// is the concatenation of all texts.
+/// What happened. A request's events come in this order: started, any number of tokens and texts, finished. Its whole
+/// text is the concatenation of all texts.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum EventKind<'a> {
     /// The request left the queue.

@@ -1,7 +1,7 @@
 //! The engine: submit, cancel, step.
 //!
-//! A synchronous state machine over a [`Forward`]. It does nothing between calls, and its clock is the caller's: time is
-//! only reported, never decides anything. So a test can drive it with a fake model and a seed.
+//! A synchronous state machine over a [`Forward`]. It does nothing between calls, and its clock is the caller's: time
+//! is only reported, never decides anything. So a test can drive it with a fake model and a seed.
 //!
 //! - `request`: what a caller asks.  `event`: what the engine says.
 //! - `running`: a request while it waits and runs.  `sequence`: one token stream of it.
@@ -59,8 +59,8 @@ pub enum ConfigError {
     #[error("a context of {asked} tokens is more than the {most} that the model was made for")]
     ContextTooLong { asked: usize, most: usize },
     #[error(
-        "{max_sequences} sequences with a prefill chunk of {prefill_chunk} make batches of {n_rows} rows; the model was \
-         loaded for {most}. Lower one of them"
+        "{max_sequences} sequences with a prefill chunk of {prefill_chunk} make batches of {n_rows} rows; \
+         the model was loaded for {most}. Lower one of them"
     )]
     BatchTooLarge { max_sequences: usize, prefill_chunk: usize, n_rows: usize, most: usize },
     #[error("{asked} sequences may want logits at once; the model was loaded for {most}")]

@@ -47,7 +47,8 @@ pub enum SubmitError {
     #[error("token id {} at position {position} of the prompt is not in the vocabulary of {vocab_size}", token.0)]
     UnknownToken { token: TokenId, position: usize, vocab_size: usize },
     #[error(
-        "the prompt has {n_prompt} tokens, and {limit} holds {max_len}: no room for an answer. Shorten the prompt or enlarge {limit}"
+        "the prompt has {n_prompt} tokens, and {limit} holds {max_len}: no room for an answer. \
+         Shorten the prompt or enlarge {limit}"
     )]
     PromptTooLong { n_prompt: usize, limit: LengthLimit, max_len: usize },
     #[error(

@@ -134,7 +134,7 @@ impl PageGroup {
         let table = &mut self.tables[slot];
         assert!(
             len == 0 || table.n_left_behind <= first_needed,
-            "cannot shorten a sequence to {len} positions: its window's pages from entry {first_needed} on were given back"
+            "cannot shorten a sequence to {len} positions: its window's pages from {first_needed} on were given back"
         );
         while table.pages.len() > len.div_ceil(PAGE_LEN) {
             let page = table.pages.pop().expect("the loop's condition");

@@ -1,9 +1,9 @@
 //! What a sequence remembers: the keys and values of its tokens, in pages.
 //!
-//! A *page* holds `PAGE_LEN` positions of one layer group (vLLM says block). Layers that are alike, with the same heads,
-//! sizes, format and window, form a *layer group*; a sequence has one page table in each group, so that layers with a
-//! sliding window can give back pages that the others keep. Forked sequences share pages; a shared page is copied when
-//! one of them is about to write into it (copy-on-write).
+//! A *page* holds `PAGE_LEN` positions of one layer group (vLLM says block). Layers that are alike, with the same
+//! heads, sizes, format and window, form a *layer group*; a sequence has one page table in each group, so that layers
+//! with a sliding window can give back pages that the others keep. Forked sequences share pages; a shared page is
+//! copied when one of them is about to write into it (copy-on-write).
 //!
 //! - `pool`: reference counts and free pages.  `group`: the page tables of one layer group. Pure bookkeeping, both.
 //! - [`KvCache`]: all groups with their storage, which the kernels read and write.

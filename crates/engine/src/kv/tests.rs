@@ -1,3 +1,5 @@
+//! The books of pages: sharing, copy-on-write, windows, running out.
+
 use super::*;
 use limpid_kernels::ops::KvFormat;
 use proptest::prelude::*;

@@ -21,8 +21,9 @@ pub struct BatchRow {
     pub want: Want,
 }
 
-/// The rows of one forward pass. Rows of one sequence stand in order of position; a row attends to those of its sequence
-/// that stand before it, in this batch or in the cache. There is no other difference between prefill and decode.
+/// The rows of one forward pass. Rows of one sequence stand in order of position; a row attends to those of its
+/// sequence that stand before it, in this batch or in the cache. There is no other difference between prefill and
+/// decode.
 #[derive(Clone, Default, Debug)]
 pub struct Batch {
     pub rows: Vec<BatchRow>,

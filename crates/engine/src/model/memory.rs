@@ -69,8 +69,8 @@ impl<'a> MemoryPlan<'a> {
         Workspace::bytes(self.config, &self.layout, limits, self.kinds, self.n_threads)
     }
 
-    /// For comparison: the scores of all pairs of `n` positions in one layer, as f32, n_heads * n^2 of them. Limpid never
-    /// holds them.
+    /// For comparison: the scores of all pairs of `n` positions in one layer, as f32, n_heads * n^2 of them. Limpid
+    /// never holds them.
     pub fn score_matrix(&self, n: usize) -> usize {
         let n_heads = |layer: &LayerConfig| {
             let MixerConfig::Attention(attention) = &layer.mixer;

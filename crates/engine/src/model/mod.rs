@@ -1,6 +1,7 @@
 //! The model: configuration, weights and the one forward pass.
 //!
-//! - `config`: everything that the forward pass reads of a model.  `arch`: from a file's metadata to it, one file a family.
+//! - `config`: everything that the forward pass reads of a model.  `arch`: from a file's metadata to it, one file a
+//!   family.
 //! - `tensors`: which tensors a configuration has.  `weights`: those tensors, repacked.  `memory`: what all will take.
 //! - `workspace`: the buffers of a pass.  `forward`: the pass.
 //! - `batch`: what one forward pass computes.  [`Forward`]: the seam between all of this and what stands above.
@@ -63,7 +64,8 @@ pub trait Forward: Send {
 
     /// Writes the keys and values of all rows into `kv` (the slots exist: `KvCache::extend` came first) and returns the
     /// logits, `[batch.n_logits(), vocab_size]`, of the rows that want them, in batch order.
-    /// A row's bytes depend on its sequence's tokens alone, not on how they were cut into batches or what else is in one.
+    /// A row's bytes depend on its sequence's tokens alone, not on how they were cut into batches or what else is in
+    /// one.
     fn forward(
         &mut self,
         batch: &Batch,

@@ -1,3 +1,5 @@
+//! How a step's rows are shared out.
+
 use super::*;
 
 fn share(max_sequences: usize, prefill_chunk: usize, n_pending: &[usize]) -> Vec<usize> {

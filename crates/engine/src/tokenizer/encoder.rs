@@ -19,6 +19,7 @@ pub enum Specials {
 }
 
 /// What cuts up the text between added tokens.
+#[expect(clippy::large_enum_variant, reason = "a tokenizer has one")]
 pub(super) enum Algorithm {
     /// The steps of a tokenizer.json, run by the crate `tokenizers`.
     Steps {

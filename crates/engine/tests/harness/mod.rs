@@ -50,6 +50,7 @@ pub fn tokenizer() -> Arc<Tokenizer> {
     let tokenizer = HfTokenizer {
         tokenizer_json: Some(file.as_bytes()),
         tokenizer_config: Some(&tokenizer_config),
+        special_tokens_map: None,
         generation_config: Some(&generation_config),
         config: None,
     };

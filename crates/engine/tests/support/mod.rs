@@ -28,10 +28,6 @@ impl Setup {
     pub fn exact() -> Self {
         Self { compute: Compute::F32, kv_format: KvFormat::F32, isa: Isa::detect(), n_threads: 1 }
     }
-
-    pub fn fast() -> Self {
-        Self { compute: Compute::Fast, kv_format: KvFormat::F16, ..Self::exact() }
-    }
 }
 
 /// A model with its cache, driven row by row.
@@ -77,15 +73,4 @@ impl Bench {
         let logits = self.model.forward(batch, &mut self.kv, &mut NoTrace).expect("within the limits");
         (0..logits.n_rows()).map(|i| logits.row(i).to_vec()).collect()
     }
-}
-
-pub fn argmax(logits: &[f32]) -> u32 {
-    let best = (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
-    best as u32
-}
-
-pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let max = logits.iter().fold(f64::NEG_INFINITY, |m, &l| m.max(f64::from(l)));
-    let sum: f64 = logits.iter().map(|&l| (f64::from(l) - max).exp()).sum();
-    logits.iter().map(|&l| f64::from(l) - max - sum.ln()).collect()
 }

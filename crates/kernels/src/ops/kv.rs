@@ -7,9 +7,9 @@
 //! values  [head_dim / 16][64 positions][16]        a lane of a vector is an element of the head
 //! ```
 //!
-//! so that attention reads one ascending stream. If head_dim is no multiple of 16, the last block of values is narrower.
-//! Nothing is padded, whatever head_dim is: a position takes exactly `2 * n_layers * n_kv_heads * head_dim` elements.
-//! A fresh page is zeros; a page that is used again holds what its last owner left, which may be anything.
+//! so that attention reads one ascending stream. If head_dim is no multiple of 16, the last block of values is
+//! narrower. Nothing is padded, whatever head_dim is: a position takes exactly `2 * n_layers * n_kv_heads * head_dim`
+//! elements. A fresh page is zeros; a page that is used again holds what its last owner left, which may be anything.
 
 use crate::Cpu;
 use crate::buffer::{AllocError, Buffer, Plain, Rows, SharedSlice};
@@ -130,8 +130,8 @@ impl KvStorage {
     /// All pages, and at least 16 elements behind them.
     pub(super) fn elements<E: Element>(&self) -> &[E] {
         assert_eq!(E::FORMAT, self.shape.format);
-        // SAFETY: the buffer is aligned to 64 bytes and initialised; any bytes are valid f32 and u16, the only two types
-        // that implement `Element`; the length is rounded down to whole elements.
+        // SAFETY: the buffer is aligned to 64 bytes and initialised; any bytes are valid f32 and u16, the only two
+        // types that implement `Element`; the length is rounded down to whole elements.
         unsafe { std::slice::from_raw_parts(self.data.as_ptr().cast(), self.data.len() / size_of::<E>()) }
     }
 

@@ -41,7 +41,8 @@ pub fn exp_sub(cpu: &Cpu, x: &[f32], max: f32, out: &mut [f32]) -> f64 {
     })
 }
 
-/// `max + ln(sum of e^(x[i] - max))`: a log-probability is `x[i]` less this. `None` if there is a NaN, or nothing at all.
+/// `max + ln(sum of e^(x[i] - max))`: a log-probability is `x[i]` less this. `None` if there is a NaN, or nothing at
+/// all.
 pub fn log_sum_exp(cpu: &Cpu, x: &[f32]) -> Option<f64> {
     let max = max(cpu, x)?;
     if max.is_infinite() {
@@ -81,21 +82,16 @@ impl Kernel for Max<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f32 {
         let (vectors, tail) = self.0.as_chunks::<LANES>();
+        let mut last = [f32::NEG_INFINITY; LANES];
+        last[..tail.len()].copy_from_slice(tail);
         let (low, high) = (s.splat(f32::NEG_INFINITY), s.splat(f32::INFINITY));
         let (zero, one) = (s.splat(0.0), s.splat(1.0));
         let (mut max, mut nan) = (low, zero);
-        let mut take = |x: S::F| {
+        for x in vectors.iter().chain([&last]) {
+            let x = s.load(x);
             max = s.max(x, max);
             // Whatever is neither above -infinity nor below infinity; -infinity is the latter.
             nan = s.select_gt(x, low, nan, s.select_gt(high, x, nan, one));
-        };
-        for x in vectors {
-            take(s.load(x));
-        }
-        if !tail.is_empty() {
-            let mut last = [f32::NEG_INFINITY; LANES];
-            last[..tail.len()].copy_from_slice(tail);
-            take(s.load(&last));
         }
         if s.max_lane(nan) > 0.0 { f32::NAN } else { s.max_lane(max) }
     }

@@ -6,7 +6,7 @@ use super::harness::{expect_error, keys, limpid};
 fn json_has_the_facts_of_the_embedded_model() {
     let json = limpid(&["inspect", "--json"]).json();
     assert_eq!(json["architecture"], "llama");
-    assert_eq!(json["parameters"], 3_147_456);
+    assert_eq!(json["parameters"], 3_148_224);
     assert_eq!(json["context_length"].to_string(), r#"{"tokens":1024,"source":"llama.context_length"}"#);
     let formats = &json["tensors"]["by_format"];
     assert_eq!(keys(formats), ["F32", "Q8_0"]);

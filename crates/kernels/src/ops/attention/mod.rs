@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! score[j] = scale * (sum over d in order of q[d] * k[j][d])
-//! segment:   m = -inf, lanes = [0; 16], acc = [0; head_dim];  for each page in order, j over its visible keys in order:
+//! segment:   m = -inf, lanes = [0; 16], acc = [0; head_dim];  for each page, j over its visible keys, in order:
 //!            m' = max(m, all score[j])            r = e^(m - m')         p[j] = e^(score[j] - m')
 //!            lanes = lanes * r, then lanes[j % 16] += p[j]
 //!            acc   = acc * r,   then acc[d] = fma(p[j], v[j][d], acc[d])
@@ -49,8 +49,8 @@ const UNITS_PER_THREAD: usize = 4;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AttentionRow {
     pub position: u32,
-    /// The sequence's page table, as a part of the batch's `tables`: entry i holds the positions from `i * PAGE_LEN` on.
-    /// Entries wholly before the row's window are not looked at. Rows of one sequence have the same range.
+    /// The sequence's page table, as a part of the batch's `tables`: entry i holds the positions from `i * PAGE_LEN`
+    /// on. Entries wholly before the row's window are not looked at. Rows of one sequence have the same range.
     pub table: Range<u32>,
 }
 

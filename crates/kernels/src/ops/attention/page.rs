@@ -29,7 +29,8 @@ pub(super) struct Page<'a, E> {
     pub(super) scale: f32,
 }
 
-/// Up to [`queries_at_once`] queries over the `visible` keys of a page, which are some. `records` holds a state for each.
+/// Up to [`queries_at_once`] queries over the `visible` keys of a page, which are some. `records` holds a state for
+/// each.
 #[inline(always)]
 pub(super) fn attend<S: Simd, E: Element>(
     s: S,
@@ -145,8 +146,8 @@ fn hide<S: Simd>(s: S, score: S::F, start: usize, visible: &Range<usize>) -> S::
     s.select_gt(end, lane, score, hidden)
 }
 
-/// Turns the scores of a page into weights e^(score - max) and updates the maximum and the sums of each query. Gives, in
-/// a lane a query, what its sum of values must be multiplied by.
+/// Turns the scores of a page into weights e^(score - max) and updates the maximum and the sums of each query. Gives,
+/// in a lane a query, what its sum of values must be multiplied by.
 #[inline(always)]
 fn soften<S: Simd>(
     s: S,

@@ -77,8 +77,8 @@ pub(crate) struct PromptArgs {
     #[arg(long, conflicts_with = "prompt_tokens")]
     raw: bool,
 
-    /// A variable of the chat template, such as enable_thinking=false; the value is JSON, or else a string. May be given
-    /// several times
+    /// A variable of the chat template, such as enable_thinking=false; the value is JSON, or else a string. May be
+    /// given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = template_arg, conflicts_with_all = ["raw", "prompt_tokens"])]
     template_arg: Vec<(String, serde_json::Value)>,
 }

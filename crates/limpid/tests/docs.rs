@@ -1,0 +1,206 @@
+//! The documentation does not lie: every `console` block of the README and of docs/inference.md is run, and what the
+//! program prints must be what stands there.
+//!
+//! A block is a list of `$ limpid ...` lines, each followed by its standard output. A line `...` stands for any lines,
+//! `...` within a line for any text. Words are split as a shell does, with quotes and no escapes. Other blocks (`text`,
+//! `sh`) are not looked at. `LIMPID_ISA` is passed on: the output must be the same on every instruction set.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A command of a document and what should come out.
+#[derive(Debug)]
+struct Example<'a> {
+    /// The line of the document that the command stands in, from 1 on.
+    line: usize,
+    command: &'a str,
+    output: Vec<&'a str>,
+}
+
+#[test]
+fn the_readme_shows_what_the_program_prints() {
+    check("README.md", 5);
+}
+
+#[test]
+fn the_tour_shows_what_the_program_prints() {
+    check("docs/inference.md", 20);
+}
+
+#[test]
+fn the_tour_links_to_files_that_exist() {
+    let text = document("docs/inference.md");
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let (mut n_links, mut missing) = (0, Vec::new());
+    for target in targets.filter(|target| !target.starts_with('#') && !target.contains("://")) {
+        n_links += 1;
+        if !repository().join("docs").join(target).exists() {
+            missing.push(target);
+        }
+    }
+    assert!(n_links > 5, "only {n_links} links found");
+    assert!(missing.is_empty(), "docs/inference.md links to nothing: {missing:#?}");
+}
+
+#[test]
+fn a_wrong_output_is_found() {
+    let found = ["a", "b c d", "e", "f"];
+    for right in
+        [&found[..], &["a", "...", "f"], &["...", "b...d", "..."], &["a", "...", "b c d", "e", "f"], &["..."]]
+    {
+        assert_eq!(difference(right, &found), None, "{right:?}");
+    }
+    for (wrong, at) in [
+        (&["a", "b", "e", "f"][..], (1, 1)),
+        (&["a", "b c d", "e"], (3, 3)),
+        (&["a", "b c d", "e", "f", "g"], (4, 4)),
+        (&["a", "b...x", "..."], (1, 1)),
+        (&["a", "...", "x"], (2, 4)),
+        (&["a", "...", "e", "x"], (3, 3)),
+        (&["a", "b c d...d", "..."], (1, 1)),
+    ] {
+        assert_eq!(difference(wrong, &found), Some(at), "{wrong:?}");
+    }
+}
+
+#[test]
+fn blocks_and_words_are_read() {
+    let text = "x\n```console\n$ limpid a \"b c\"\nout\n$ limpid 'd \"e' f=\"g h\"\n```\n```text\n$ limpid no\n```\n";
+    let examples = examples(text);
+    let seen: Vec<_> = examples.iter().map(|example| (example.line, example.output.as_slice())).collect();
+    assert_eq!(seen, [(3, &["out"][..]), (5, &[][..])]);
+    assert_eq!(words(examples[0].command), ["limpid", "a", "b c"]);
+    assert_eq!(words(examples[1].command), ["limpid", "d \"e", "f=g h"]);
+}
+
+/// Runs the examples of a document, of which there are at least `n_least`.
+fn check(name: &str, n_least: usize) {
+    let text = document(name);
+    let examples = examples(&text);
+    assert!(
+        examples.len() >= n_least,
+        "{name}: {} examples found, at least {n_least} expected",
+        examples.len()
+    );
+    let reports: Vec<_> = examples.iter().filter_map(Example::failure).collect();
+    assert!(reports.is_empty(), "{name} shows something else:\n\n{}", reports.join("\n"));
+}
+
+impl Example<'_> {
+    /// What is wrong with it, for people to read.
+    fn failure(&self) -> Option<String> {
+        let words = words(self.command);
+        assert_eq!(words[0], "limpid", "line {}: only limpid is run", self.line);
+        let output = Command::new(env!("CARGO_BIN_EXE_limpid"))
+            .args(&words[1..])
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program starts");
+        let heading = format!("line {}: $ {}\n", self.line, self.command);
+        if !output.status.success() {
+            return Some(format!("{heading}{}\n{}", output.status, String::from_utf8_lossy(&output.stderr)));
+        }
+        let stdout = String::from_utf8(output.stdout).expect("output is UTF-8");
+        // A document cannot show whether the last line ends with a line break.
+        let stdout = stdout.strip_suffix('\n').unwrap_or(&stdout);
+        let found: Vec<_> = if stdout.is_empty() { Vec::new() } else { stdout.split('\n').collect() };
+        let (expected_at, found_at) = difference(&self.output, &found)?;
+        let mut report = heading;
+        for (sign, lines, at) in [('-', &self.output, expected_at), ('+', &found, found_at)] {
+            for (i, line) in lines.iter().enumerate() {
+                let mark = if i == at { "  <-- here they differ" } else { "" };
+                writeln!(report, "{sign} {line}{mark}").expect("a string takes all");
+            }
+        }
+        Some(report)
+    }
+}
+
+/// Where the lines differ: the first expected line that is not there and the line found in its place. Either may be one
+/// past the end.
+fn difference(expected: &[&str], found: &[&str]) -> Option<(usize, usize)> {
+    let mut at = 0;
+    let mut lines = expected.iter().enumerate();
+    while let Some((i, &line)) = lines.next() {
+        if line == "..." {
+            let (next, &line) = lines.next()?;
+            match found[at..].iter().position(|found| line_matches(line, found)) {
+                Some(n_skipped) => at += n_skipped + 1,
+                None => return Some((next, found.len())),
+            }
+        } else if found.get(at).is_some_and(|found| line_matches(line, found)) {
+            at += 1;
+        } else {
+            return Some((i, at));
+        }
+    }
+    (at < found.len()).then_some((expected.len(), at))
+}
+
+/// Whether a line is as expected, where `...` matches any text.
+fn line_matches(expected: &str, found: &str) -> bool {
+    let Some((first, rest)) = expected.split_once("...") else { return expected == found };
+    let Some(mut found) = found.strip_prefix(first) else { return false };
+    let mut parts: Vec<_> = rest.split("...").collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        match found.find(part) {
+            Some(at) => found = &found[at + part.len()..],
+            None => return false,
+        }
+    }
+    found.ends_with(last)
+}
+
+/// The commands of all `console` blocks.
+fn examples(text: &str) -> Vec<Example<'_>> {
+    let mut examples: Vec<Example<'_>> = Vec::new();
+    let (mut in_fence, mut in_console, mut is_first) = (false, false, false);
+    for (i, line) in text.lines().enumerate() {
+        let number = i + 1;
+        if line.starts_with("```") {
+            in_console = !in_fence && line == "```console";
+            in_fence = !in_fence;
+            is_first = true;
+        } else if in_console {
+            match line.strip_prefix("$ ") {
+                Some(command) => examples.push(Example { line: number, command, output: Vec::new() }),
+                None if is_first => panic!("line {number}: a console block begins with a command"),
+                None => examples.last_mut().expect("a command came first").output.push(line),
+            }
+            is_first = false;
+        }
+    }
+    assert!(!in_fence, "a block is not closed");
+    examples
+}
+
+/// The words of a command line.
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in command.chars() {
+        match (c, quote) {
+            ('"' | '\'', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (c, Some(open)) if c == open => quote = None,
+            (' ', None) => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    assert_eq!(quote, None, "a quote is not closed: {command}");
+    words.extend(word);
+    words
+}
+
+fn document(name: &str) -> String {
+    let path = repository().join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
