@@ -423,20 +423,9 @@ fn a_copied_page_is_the_page() {
     let mut expected = contents(&kv);
     kv.copy_page(0, 2);
     let page_len = expected.len() / 3;
-    expected.copy_within_pages(page_len);
+    let first = expected[..page_len].to_vec();
+    expected[2 * page_len..].clone_from_slice(&first);
     assert_eq!(contents(&kv), expected);
-}
-
-trait CopyWithinPages {
-    fn copy_within_pages(&mut self, page_len: usize);
-}
-
-impl CopyWithinPages for Vec<Vec<f32>> {
-    fn copy_within_pages(&mut self, page_len: usize) {
-        for i in 0..page_len {
-            self[2 * page_len + i] = self[i].clone();
-        }
-    }
 }
 
 #[test]
