@@ -153,6 +153,26 @@ fn a_large_sparse_file_with_absurd_counts() {
     }
 }
 
+#[test]
+fn large_sparse_files_in_a_folder() {
+    let header_len = [&(1u64 << 30).to_le_bytes()[..], b"{"].concat();
+    for (name, start) in
+        [("config.json", &b"{"[..]), ("model.safetensors", &header_len), ("tokenizer.json", b"{")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, bytes) in cases::sound() {
+            if let Some(file) = file.strip_prefix("single/") {
+                fs::write(folder.path().join(file), bytes).unwrap();
+            }
+        }
+        let path = folder.path().join(name);
+        fs::write(&path, start).unwrap();
+        extend(&path, 1 << 36);
+        let outcome = outcome(folder.path());
+        assert!(outcome.contains(name) && outcome.contains("at most"), "{name}: {outcome}");
+    }
+}
+
 /// Makes a file this long without writing: it takes no disk.
 fn extend(path: &Path, len: u64) {
     fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap();
