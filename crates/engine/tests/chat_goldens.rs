@@ -64,7 +64,8 @@ fn yes() -> bool {
 }
 
 /// How the expressions begin that Python's Jinja knows and minijinja does not: `%` for strings, a few methods, filters
-/// and tests, `dict(...)` of pairs. None of the templates in `tests/goldens/chat` uses them; a template that does is refused with the line.
+/// and tests, `dict(...)` of pairs. None of the templates in `tests/goldens/chat` uses them; a template that does is
+/// refused with the line.
 const KNOWN_DIFFERENCES: &[&str] = &[
     r#"{{ '%s and %d' % ('x', 3) }} {{ '%.2f' % 1.005 }}"#,
     r#"{{ '3' | int + 1 }} {{ 'x' | int }}"#,

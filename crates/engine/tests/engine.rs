@@ -2,10 +2,10 @@
 
 mod harness;
 
-use harness::{A, BOS, EOS, FOX, Log, config, engine, ids, request, run_alone, run_to_end};
+use harness::{A, BOS, EOS, FOX, Log, TickingClock, config, engine, ids, request, run_alone, run_to_end};
 use limpid_engine::TokenId;
 use limpid_engine::engine::{
-    Clock, ConfigError, Engine, EngineConfig, Events, LengthLimit, RequestError, SubmitError,
+    ConfigError, Engine, EngineConfig, Events, LengthLimit, RequestError, SubmitError,
 };
 use limpid_engine::kv::{KvCache, KvLayout};
 use limpid_engine::model::fake::{FakeConfig, FakeModel};
@@ -68,14 +68,6 @@ impl Forward for Scripted {
     }
 }
 
-struct StoppedClock;
-
-impl Clock for StoppedClock {
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-}
-
 fn fake(config: &EngineConfig) -> FakeModel {
     FakeModel::new(FakeConfig {
         vocab_size: harness::VOCAB_SIZE,
@@ -97,7 +89,7 @@ fn scripted_after(n_prompt: u32, script: &[u32], fails_at: Option<usize>) -> Eng
     let logits = Rows::new(config.max_sequences, harness::VOCAB_SIZE).unwrap();
     let inner = fake(&config);
     let model = Scripted { inner, n_prompt, script: ids(script), logits, fails_at, n_calls: 0 };
-    Engine::new(Box::new(model), harness::tokenizer(), config, Box::new(StoppedClock)).unwrap()
+    Engine::new(Box::new(model), harness::tokenizer(), config, Box::new(TickingClock::default())).unwrap()
 }
 
 fn letters(text: &str) -> Vec<u32> {
@@ -171,7 +163,9 @@ fn the_queue_is_bounded() {
 fn limits_that_do_not_go_together_are_refused() {
     let new = |config: EngineConfig| {
         let model = fake(&harness::config());
-        Engine::new(Box::new(model), harness::tokenizer(), config, Box::new(StoppedClock)).err().unwrap()
+        Engine::new(Box::new(model), harness::tokenizer(), config, Box::new(TickingClock::default()))
+            .err()
+            .unwrap()
     };
     let error = new(EngineConfig { n_pages: 0, ..config() });
     assert_eq!(error, ConfigError::Zero { name: "n_pages" });
@@ -383,6 +377,16 @@ fn the_parts_of_ttft_add_up() {
     assert_eq!((ttft.queue, ttft.prefill, ttft.first_sample), (Duration::from_micros(500), ms(3), ms(1)));
     assert_eq!(ttft.total(), ms(5));
     assert_eq!((timings.tpot(), timings.n_prefilled), (Some(ms(2)), 40), "two looks at the clock a token");
+}
+
+#[test]
+fn the_first_content_ends_ttft() {
+    // Four tokens make one character. After the start at 1 ms each token takes two looks at the clock.
+    let outcome = run_alone(scripted(&[FOX, FOX + 1, FOX + 2, FOX + 3, 3], None), request(&[BOS.0], 5));
+    let timings = &outcome.finished().timings;
+    let ttft = timings.ttft.unwrap();
+    assert_eq!((ttft.prefill, ttft.first_sample), (Duration::from_millis(1), Duration::from_millis(7)));
+    assert_eq!(timings.decode, Duration::from_millis(8), "from the first token, with text or without");
 }
 
 #[test]

@@ -14,9 +14,15 @@ pub enum ModelError {
     #[error("{}: `{key}`: architecture {found} is not supported; supported are {supported}", path.display())]
     Architecture { path: PathBuf, key: String, found: String, supported: String },
 
-    /// A number or switch of the configuration that the forward pass cannot follow.
-    #[error("{}: `{key}`: found {found}, expected {expected}", path.display())]
+    /// A number or switch of the configuration that is impossible, or contradicts another one.
+    #[error("{}: `{key}`: found {found}, expected {expected}; \
+             the configuration is damaged or not this model's, get the model again", path.display())]
     Config { path: PathBuf, key: String, found: String, expected: String },
+
+    /// The configuration is sound, but asks for something that the forward pass does not do.
+    #[error("{}: `{key}`: found {found}, expected {expected}; \
+             the model asks for a computation that is not built, use another model", path.display())]
+    Unsupported { path: PathBuf, key: String, found: String, expected: String },
 
     /// Leaving out a tensor that the model has would give wrong text without a word.
     #[error("{}: {n_unused} tensors have no place in architecture {architecture}, the first is `{first}`; \

@@ -73,7 +73,10 @@ pub(super) fn find<'a>(file: &'a WeightsFile, spec: &TensorSpec) -> Result<Tenso
 pub(super) fn check(file: &WeightsFile, config: &ModelConfig) -> Result<(), ModelError> {
     let mut known = HashSet::new();
     for spec in tensors(config) {
-        find(file, &spec)?;
+        let view = find(file, &spec)?;
+        if spec.shape.len() == 1 && !is_float(view.format) {
+            return Err(quantized_vector(file, &view));
+        }
         known.insert(spec.role.name(file.metadata(), spec.layer));
     }
     known.insert(Role::RopeFactors.name(file.metadata(), 0));
@@ -88,9 +91,22 @@ pub(super) fn check(file: &WeightsFile, config: &ModelConfig) -> Result<(), Mode
         Some(first) => Err(ModelError::UnusedTensors {
             path: file.path().to_owned(),
             architecture: config.architecture.clone(),
-            first: first.to_owned(),
+            first: first.escape_debug().to_string(),
             n_unused: 1 + unused.count(),
         }),
+    }
+}
+
+fn is_float(format: Format) -> bool {
+    matches!(format, Format::F32 | Format::F16 | Format::BF16)
+}
+
+fn quantized_vector(file: &WeightsFile, view: &TensorView<'_>) -> ModelError {
+    ModelError::Config {
+        path: file.path().to_owned(),
+        key: format!("type of {}", view.name),
+        found: view.format.to_string(),
+        expected: "F32, F16 or BF16: a vector is not quantized".to_owned(),
     }
 }
 
@@ -101,11 +117,6 @@ pub(super) fn f32_values(view: &TensorView<'_>, file: &WeightsFile) -> Result<Ve
         Format::F32 => Ok(view.bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
         Format::F16 => Ok(halves().map(|&b| half::f16::from_le_bytes(b).to_f32()).collect()),
         Format::BF16 => Ok(halves().map(|&b| half::bf16::from_le_bytes(b).to_f32()).collect()),
-        other => Err(ModelError::Config {
-            path: file.path().to_owned(),
-            key: format!("type of tensor {}", view.name),
-            found: other.to_string(),
-            expected: "F32, F16 or BF16: a vector is not quantized".to_owned(),
-        }),
+        _ => Err(quantized_vector(file, view)),
     }
 }

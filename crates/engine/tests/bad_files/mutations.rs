@@ -147,9 +147,29 @@ fn a_large_sparse_file_with_absurd_counts() {
     for (name, bytes) in files {
         let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();
-        extend(&path, 1 << 36);
+        extend(&path, 1 << 33);
         let outcome = outcome(&path);
         assert!(outcome.contains("at most"), "{name}: {outcome}");
+    }
+}
+
+#[test]
+fn large_sparse_files_in_a_folder() {
+    let header_len = [&(1u64 << 30).to_le_bytes()[..], b"{"].concat();
+    for (name, start) in
+        [("config.json", &b"{"[..]), ("model.safetensors", &header_len), ("tokenizer.json", b"{")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, bytes) in cases::sound() {
+            if let Some(file) = file.strip_prefix("single/") {
+                fs::write(folder.path().join(file), bytes).unwrap();
+            }
+        }
+        let path = folder.path().join(name);
+        fs::write(&path, start).unwrap();
+        extend(&path, 1 << 33);
+        let outcome = outcome(folder.path());
+        assert!(outcome.contains(name) && outcome.contains("at most"), "{name}: {outcome}");
     }
 }
 

@@ -58,6 +58,7 @@ pub fn tokenizer() -> Arc<Tokenizer> {
 }
 
 /// Every look at it takes a millisecond.
+#[derive(Default)]
 pub struct TickingClock(Cell<u64>);
 
 impl Clock for TickingClock {
@@ -88,7 +89,7 @@ pub fn engine(config: &EngineConfig, windows: &[Option<u32>], poison: Option<Tok
         poison,
     };
     let model = FakeModel::new(model).expect("memory");
-    let clock = TickingClock(Cell::new(0));
+    let clock = TickingClock::default();
     Engine::new(Box::new(model), tokenizer(), config.clone(), Box::new(clock)).expect("a valid configuration")
 }
 

@@ -9,7 +9,7 @@ pub(crate) const PROMPT: &str = "Tell me a story about a fox and a lamp.";
 
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_limpid"));
-    command.args(args).env_remove("LIMPID_ISA").env_remove("NO_COLOR");
+    command.args(args).env_remove("NO_COLOR");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -1,6 +1,7 @@
 //! The numbers of a decoder from a Hugging Face config.json.
 
-use super::{Decoder, MAX_LAYERS, ModelError, check, config_error, within};
+use super::{Decoder, MAX_CONTEXT, MAX_HEAD_DIM, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH, ModelError, Names};
+use super::{EPSILON, POSITIVE, check, config_error, is_epsilon, is_positive, one_to, unsupported};
 use crate::model::config::RopeConfig;
 use limpid_kernels::ops::{RopeScaling, RopeStyle};
 use serde_json::Value;
@@ -23,9 +24,20 @@ impl<'a> Fields<'a> {
         self.object.get(key).filter(|value| !value.is_null())
     }
 
+    fn name(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    fn found(&self, key: &str) -> String {
+        self.get(key).map_or_else(|| "nothing".to_owned(), Value::to_string)
+    }
+
     pub(super) fn error(&self, key: &str, expected: impl ToString) -> ModelError {
-        let found = self.get(key).map_or_else(|| "nothing".to_owned(), Value::to_string);
-        config_error(self.path, format!("{}{key}", self.prefix), found, expected)
+        config_error(self.path, self.name(key), self.found(key), expected)
+    }
+
+    pub(super) fn unsupported(&self, key: &str, expected: impl ToString) -> ModelError {
+        unsupported(self.path, self.name(key), self.found(key), expected)
     }
 
     fn read<T>(
@@ -42,15 +54,39 @@ impl<'a> Fields<'a> {
         self.read(key, "an integer of 0 or more", |value| usize::try_from(value.as_u64()?).ok())
     }
 
-    pub(super) fn f32(&self, key: &str) -> Result<Option<f32>, ModelError> {
-        self.read(key, "a number", |value| Some(value.as_f64()? as f32))
+    /// A count or a size: 1 to `max`.
+    fn number(&self, key: &str, max: usize) -> Result<Option<usize>, ModelError> {
+        self.read(key, &one_to(max), |value| {
+            usize::try_from(value.as_u64()?).ok().filter(|number| (1..=max).contains(number))
+        })
+    }
+
+    fn require_number(&self, key: &str, max: usize) -> Result<usize, ModelError> {
+        self.number(key, max)?.ok_or_else(|| self.error(key, one_to(max)))
+    }
+
+    /// How many keys a row sees at most.
+    pub(super) fn window(&self, key: &str) -> Result<Option<u32>, ModelError> {
+        Ok(self.number(key, u32::MAX as usize)?.map(|window| window as u32))
+    }
+
+    fn positive(&self, key: &str) -> Result<Option<f32>, ModelError> {
+        self.read(key, POSITIVE, |value| Some(value.as_f64()? as f32).filter(|&x| is_positive(x)))
+    }
+
+    fn require_positive(&self, key: &str) -> Result<f32, ModelError> {
+        self.positive(key)?.ok_or_else(|| self.error(key, POSITIVE))
+    }
+
+    fn epsilon(&self, key: &str) -> Result<Option<f32>, ModelError> {
+        self.read(key, EPSILON, |value| Some(value.as_f64()? as f32).filter(|&x| is_epsilon(x)))
     }
 
     pub(super) fn bool(&self, key: &str) -> Result<Option<bool>, ModelError> {
         self.read(key, "true or false", Value::as_bool)
     }
 
-    pub(super) fn str(&self, key: &str) -> Result<Option<&'a str>, ModelError> {
+    fn str(&self, key: &str) -> Result<Option<&'a str>, ModelError> {
         self.read(key, "a string", Value::as_str)
     }
 
@@ -58,16 +94,12 @@ impl<'a> Fields<'a> {
         self.str(key)?.ok_or_else(|| self.error(key, "a string"))
     }
 
-    fn require_usize(&self, key: &str) -> Result<usize, ModelError> {
-        self.usize(key)?.ok_or_else(|| self.error(key, "an integer of 0 or more"))
-    }
-
     /// A field that may only have the value that the forward pass has anyway.
-    pub(super) fn must_be(&self, key: &str, allowed: &[Value]) -> Result<(), ModelError> {
+    fn must_be(&self, key: &str, allowed: &[Value]) -> Result<(), ModelError> {
         match self.get(key) {
             Some(found) if !allowed.contains(found) => {
                 let names: Vec<_> = allowed.iter().map(Value::to_string).collect();
-                Err(self.error(key, names.join(" or ")))
+                Err(self.unsupported(key, names.join(" or ")))
             }
             _ => Ok(()),
         }
@@ -75,10 +107,9 @@ impl<'a> Fields<'a> {
 
     pub(super) fn decoder(&self) -> Result<Decoder, ModelError> {
         self.must_be("hidden_act", &["silu".into(), "swish".into()])?;
-        let hidden_size = self.require_usize("hidden_size")?;
-        let n_heads =
-            within(self.path, "num_attention_heads", self.require_usize("num_attention_heads")?, 1 << 20)?;
-        let head_dim = match self.usize("head_dim")? {
+        let hidden_size = self.require_number("hidden_size", MAX_WIDTH)?;
+        let n_heads = self.require_number("num_attention_heads", MAX_WIDTH)?;
+        let head_dim = match self.number("head_dim", MAX_HEAD_DIM)? {
             Some(head_dim) => head_dim,
             None if hidden_size.is_multiple_of(n_heads) => hidden_size / n_heads,
             None => {
@@ -86,24 +117,29 @@ impl<'a> Fields<'a> {
                 return Err(self.error("num_attention_heads", expected));
             }
         };
-        let n_layers = self.require_usize("num_hidden_layers")?;
         let decoder = Decoder {
             architecture: self.require_str("model_type")?.to_owned(),
-            vocab_size: self.require_usize("vocab_size")?,
+            vocab_size: self.require_number("vocab_size", MAX_VOCAB)?,
             hidden_size,
-            intermediate_size: self.require_usize("intermediate_size")?,
-            n_layers: within(self.path, "num_hidden_layers", n_layers, MAX_LAYERS)?,
+            intermediate_size: self.require_number("intermediate_size", MAX_WIDTH)?,
+            n_layers: self.require_number("num_hidden_layers", MAX_LAYERS)?,
             n_heads,
-            n_kv_heads: self.usize("num_key_value_heads")?.unwrap_or(n_heads),
+            n_kv_heads: self.number("num_key_value_heads", MAX_WIDTH)?.unwrap_or(n_heads),
             head_dim,
-            rms_norm_eps: self.f32("rms_norm_eps")?.unwrap_or(1e-6),
-            context_length: self.require_usize("max_position_embeddings")?,
+            rms_norm_eps: self.epsilon("rms_norm_eps")?.unwrap_or(1e-6),
+            context_length: self.require_number("max_position_embeddings", MAX_CONTEXT)?,
             context_length_source: "config.json: max_position_embeddings".to_owned(),
             // transformers' own default for these families.
             tied_embeddings: self.bool("tie_word_embeddings")?.unwrap_or(false),
             rope: self.rope(head_dim)?,
         };
-        check(self.path, decoder)
+        let names = Names {
+            n_heads: "num_attention_heads".to_owned(),
+            n_kv_heads: "num_key_value_heads".to_owned(),
+            head_dim: "head_dim".to_owned(),
+            rotary_dim: "head_dim".to_owned(),
+        };
+        check(self.path, &names, decoder)
     }
 
     /// Both spellings: `rope_theta` with `rope_scaling`, and `rope_parameters` with everything in it.
@@ -117,38 +153,42 @@ impl<'a> Fields<'a> {
             None => nested("rope_scaling", "rope_scaling.")?,
         };
         let theta = match &parameters {
-            Some(parameters) => parameters.f32("rope_theta")?,
+            Some(parameters) => parameters.positive("rope_theta")?,
             None => None,
         };
         let theta = match theta {
             Some(theta) => theta,
-            None => self.f32("rope_theta")?.unwrap_or(10_000.0),
+            None => self.positive("rope_theta")?.unwrap_or(10_000.0),
         };
         self.must_be("partial_rotary_factor", &[1.0.into(), 1.into()])?;
         let scaling = parameters.map_or(Ok(RopeScaling::None), |parameters| parameters.rope_scaling())?;
         Ok(RopeConfig { theta, rotary_dim: head_dim, style: RopeStyle::HalfSplit, scaling })
     }
 
-    fn original_context(&self) -> Result<u32, ModelError> {
-        const KEY: &str = "original_max_position_embeddings";
-        let found = self.require_usize(KEY)?;
-        u32::try_from(found).map_err(|_| self.error(KEY, "an integer below 2^32"))
-    }
-
     fn rope_scaling(&self) -> Result<RopeScaling, ModelError> {
         self.must_be("partial_rotary_factor", &[1.0.into(), 1.into()])?;
         let key = if self.get("rope_type").is_some() { "rope_type" } else { "type" };
-        let number = |key: &str| self.f32(key)?.ok_or_else(|| self.error(key, "a number"));
         match self.str(key)? {
             None | Some("default") => Ok(RopeScaling::None),
-            Some("linear") => Ok(RopeScaling::Linear { factor: number("factor")? }),
-            Some("llama3") => Ok(RopeScaling::Llama3 {
-                factor: number("factor")?,
-                low_freq_factor: number("low_freq_factor")?,
-                high_freq_factor: number("high_freq_factor")?,
-                original_context: self.original_context()?,
-            }),
-            Some(_) => Err(self.error(key, "default, linear or llama3")),
+            Some("linear") => Ok(RopeScaling::Linear { factor: self.require_positive("factor")? }),
+            Some("llama3") => self.llama3_scaling(),
+            Some(_) => Err(self.unsupported(key, "\"default\", \"linear\" or \"llama3\"")),
         }
+    }
+
+    fn llama3_scaling(&self) -> Result<RopeScaling, ModelError> {
+        let low_freq_factor = self.require_positive("low_freq_factor")?;
+        let high_freq_factor = self.require_positive("high_freq_factor")?;
+        if high_freq_factor <= low_freq_factor {
+            let expected = format!("more than low_freq_factor, {low_freq_factor}");
+            return Err(self.error("high_freq_factor", expected));
+        }
+        let original_context = self.require_number("original_max_position_embeddings", MAX_CONTEXT)?;
+        Ok(RopeScaling::Llama3 {
+            factor: self.require_positive("factor")?,
+            low_freq_factor,
+            high_freq_factor,
+            original_context: original_context as u32,
+        })
     }
 }

@@ -56,7 +56,7 @@ fn unknown(path: &Path, key: &str, found: &str, supported: &[&str]) -> ModelErro
     ModelError::Architecture {
         path: path.to_owned(),
         key: key.to_owned(),
-        found: format!("{found:?}"),
+        found: shortened(format!("{found:?}")),
         supported: supported.join(", "),
     }
 }
@@ -119,15 +119,33 @@ impl Decoder {
 /// Bounds that no real model comes near: a hostile header must not make us reserve anything by its word.
 const MAX_LAYERS: usize = 1024;
 const MAX_WIDTH: usize = 1 << 20;
+const MAX_HEAD_DIM: usize = 1 << 12;
 const MAX_VOCAB: usize = 1 << 24;
 const MAX_CONTEXT: usize = 1 << 28;
 
 /// Checks a number of the configuration; `key` is what the file calls it.
 fn within(path: &Path, key: &str, found: usize, max: usize) -> Result<usize, ModelError> {
     if found == 0 || found > max {
-        return Err(config_error(path, key, found, format!("a number from 1 to {max}")));
+        return Err(config_error(path, key, found, one_to(max)));
     }
     Ok(found)
+}
+
+fn one_to(max: usize) -> String {
+    format!("an integer from 1 to {max}")
+}
+
+const POSITIVE: &str = "a number above 0";
+
+fn is_positive(x: f32) -> bool {
+    x > 0.0 && x.is_finite()
+}
+
+/// What is added to the mean of squares in a norm.
+const EPSILON: &str = "a number from 0 to below 1";
+
+fn is_epsilon(x: f32) -> bool {
+    (0.0..1.0).contains(&x)
 }
 
 fn config_error(
@@ -139,37 +157,54 @@ fn config_error(
     ModelError::Config {
         path: path.to_owned(),
         key: key.to_string(),
-        found: found.to_string(),
+        found: shortened(found.to_string()),
         expected: expected.to_string(),
     }
 }
 
-/// Relations between the numbers that hold in every decoder.
-fn check(path: &Path, decoder: Decoder) -> Result<Decoder, ModelError> {
-    let d = &decoder;
-    within(path, "vocabulary size", d.vocab_size, MAX_VOCAB)?;
-    within(path, "hidden size", d.hidden_size, MAX_WIDTH)?;
-    within(path, "intermediate size", d.intermediate_size, MAX_WIDTH)?;
-    within(path, "number of layers", d.n_layers, MAX_LAYERS)?;
-    within(path, "number of heads", d.n_heads, MAX_WIDTH)?;
-    within(path, "number of key-value heads", d.n_kv_heads, MAX_WIDTH)?;
-    within(path, "head dimension", d.head_dim, MAX_WIDTH)?;
-    within(path, "width of all heads", d.n_heads.saturating_mul(d.head_dim), MAX_WIDTH)?;
-    within(path, "context length", d.context_length, MAX_CONTEXT)?;
-    if !d.n_heads.is_multiple_of(d.n_kv_heads) {
-        let expected = format!("a divisor of the number of heads, {}", d.n_heads);
-        return Err(config_error(path, "number of key-value heads", d.n_kv_heads, expected));
+/// For a value that has a meaning, but one that the forward pass does not follow.
+fn unsupported(path: &Path, key: impl ToString, found: impl ToString, expected: impl ToString) -> ModelError {
+    ModelError::Unsupported {
+        path: path.to_owned(),
+        key: key.to_string(),
+        found: shortened(found.to_string()),
+        expected: expected.to_string(),
     }
-    let rotary_dim = d.rope.rotary_dim;
-    if rotary_dim == 0 || !rotary_dim.is_multiple_of(2) || rotary_dim > d.head_dim {
-        let expected = format!("an even number up to the head dimension, {}", d.head_dim);
-        return Err(config_error(path, "number of rotated dimensions", rotary_dim, expected));
+}
+
+/// A value for a message: a file may have megabytes where a word is expected.
+fn shortened(text: String) -> String {
+    const MAX_CHARS: usize = 60;
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
     }
-    if !(d.rms_norm_eps >= 0.0 && d.rms_norm_eps < 1.0) {
-        return Err(config_error(path, "epsilon of the norms", d.rms_norm_eps, "a number from 0 to 1"));
+}
+
+/// What a file calls the numbers that [`check`] relates to each other, for messages.
+struct Names {
+    n_heads: String,
+    n_kv_heads: String,
+    head_dim: String,
+    rotary_dim: String,
+}
+
+/// Relations between the numbers that hold in every decoder; each number by itself is in its bounds already.
+fn check(path: &Path, names: &Names, decoder: Decoder) -> Result<Decoder, ModelError> {
+    let &Decoder { n_heads, n_kv_heads, head_dim, .. } = &decoder;
+    within(path, &names.head_dim, head_dim, MAX_HEAD_DIM)?;
+    if n_heads.saturating_mul(head_dim) > MAX_WIDTH {
+        let expected = format!("at most {MAX_WIDTH} elements in all heads, which have {head_dim} each");
+        return Err(config_error(path, &names.n_heads, n_heads, expected));
     }
-    if !(d.rope.theta > 0.0 && d.rope.theta.is_finite()) {
-        return Err(config_error(path, "theta of RoPE", d.rope.theta, "a number above 0"));
+    if !n_heads.is_multiple_of(n_kv_heads) {
+        let expected = format!("a divisor of the number of heads, {n_heads}");
+        return Err(config_error(path, &names.n_kv_heads, n_kv_heads, expected));
+    }
+    let rotary_dim = decoder.rope.rotary_dim;
+    if rotary_dim == 0 || !rotary_dim.is_multiple_of(2) || rotary_dim > head_dim {
+        let expected = format!("an even number from 2 to the head dimension, {head_dim}");
+        return Err(config_error(path, &names.rotary_dim, rotary_dim, expected));
     }
     Ok(decoder)
 }

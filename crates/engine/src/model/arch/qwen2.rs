@@ -27,27 +27,33 @@ pub(super) const FAMILY: Family = Family {
 };
 
 /// The window of each layer. `layer_types` says it outright; without it the layers from `max_window_layers` on have
-/// the window (transformers' `Qwen2Config`). Nothing counts unless `use_sliding_window` is true.
+/// the window (transformers' `Qwen2Config`). There are none unless `use_sliding_window` is true.
 pub(super) fn windows(fields: &Fields<'_>, n_layers: usize) -> Result<Vec<Option<u32>>, ModelError> {
+    let slides = match layer_types(fields, n_layers)? {
+        Some(slides) => slides,
+        None => {
+            let first = fields.usize("max_window_layers")?.unwrap_or(28);
+            (0..n_layers).map(|layer| layer >= first).collect()
+        }
+    };
     if !fields.bool("use_sliding_window")?.unwrap_or(false) {
         return Ok(vec![None; n_layers]);
     }
-    let Some(window) = fields.usize("sliding_window")? else { return Ok(vec![None; n_layers]) };
-    let window = u32::try_from(window).ok().filter(|&window| window > 0);
-    let window = window.ok_or_else(|| fields.error("sliding_window", "an integer above 0"))?;
-    let Some(types) = fields.get("layer_types") else {
-        let first = fields.usize("max_window_layers")?.unwrap_or(28);
-        return Ok((0..n_layers).map(|layer| (layer >= first).then_some(window)).collect());
+    let window = fields.window("sliding_window")?;
+    Ok(slides.into_iter().map(|slides| window.filter(|_| slides)).collect())
+}
+
+/// `layer_types`, if it is there: whether each layer has a sliding window.
+fn layer_types(fields: &Fields<'_>, n_layers: usize) -> Result<Option<Vec<bool>>, ModelError> {
+    const KEY: &str = "layer_types";
+    let Some(types) = fields.get(KEY) else { return Ok(None) };
+    let types = types.as_array().filter(|types| types.len() == n_layers);
+    let types =
+        types.ok_or_else(|| fields.error(KEY, format!("a list of {n_layers}, one for each layer")))?;
+    let slides = |kind: &serde_json::Value| match kind.as_str() {
+        Some("full_attention") => Ok(false),
+        Some("sliding_attention") => Ok(true),
+        _ => Err(fields.unsupported(KEY, "\"full_attention\" or \"sliding_attention\" for each layer")),
     };
-    let expected =
-        || fields.error("layer_types", format!("{n_layers} of full_attention or sliding_attention"));
-    let types = types.as_array().filter(|types| types.len() == n_layers).ok_or_else(expected)?;
-    types
-        .iter()
-        .map(|kind| match kind.as_str() {
-            Some("full_attention") => Ok(None),
-            Some("sliding_attention") => Ok(Some(window)),
-            _ => Err(expected()),
-        })
-        .collect::<Result<_, _>>()
+    types.iter().map(slides).collect::<Result<_, _>>().map(Some)
 }
