@@ -243,35 +243,6 @@ impl<'a> SharedRows<'a> {
     }
 }
 
-/// A slice that several threads write at once, each its own part.
-#[derive(Clone, Copy)]
-pub(crate) struct SharedSlice<'a, T> {
-    ptr: *mut T,
-    len: usize,
-    slice: std::marker::PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: the parts that threads take are disjoint, which `part` asks of its caller.
-unsafe impl<T: Plain> Send for SharedSlice<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Plain> Sync for SharedSlice<'_, T> {}
-
-impl<'a, T> SharedSlice<'a, T> {
-    pub(crate) fn new(slice: &'a mut [T]) -> Self {
-        Self { ptr: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
-    }
-
-    /// `len` elements from `start`.
-    ///
-    /// # Safety
-    /// No two parts that live at the same time may overlap.
-    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
-        assert!(len <= self.len && start <= self.len - len);
-        // SAFETY: inside the slice, by the assertion; disjoint, by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.ptr.add(start), len) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@
 //! elements. A fresh page is zeros; a page that is used again holds what its last owner left, which may be anything.
 
 use crate::Cpu;
-use crate::buffer::{AllocError, Buffer, Plain, Rows, SharedSlice};
+use crate::buffer::{AllocError, Buffer, Plain, Rows, Shared};
 use crate::simd::{self, Kernel, LANES, Simd};
 use half::f16;
 
@@ -206,7 +206,7 @@ fn write<E: Element>(cpu: &Cpu, kv: &mut KvStorage, layer: usize, slots: &[KvSlo
     assert_eq!((v.n_rows(), v.width()), (slots.len(), n_kv_heads * head_dim));
     slots.iter().for_each(|&slot| kv.check(slot));
     let shape = kv.shape;
-    let pages = SharedSlice::new(kv.elements_mut::<E>());
+    let pages = Shared::new(kv.elements_mut::<E>());
     // Threads split the heads, not the rows: rows may share a slot, and then the order counts.
     let n_items = cpu.pool.n_threads().min(n_kv_heads);
     cpu.pool.for_each(n_items, &|item| {

@@ -5,7 +5,7 @@
 //! the partials are added in order, in f64. A maximum is the same in any order once NaN is told apart (-0 = 0).
 
 use crate::Cpu;
-use crate::buffer::SharedSlice;
+use crate::buffer::Shared;
 use crate::simd::{self, Kernel, LANES, Simd, math};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -33,7 +33,7 @@ pub fn max(cpu: &Cpu, x: &[f32]) -> Option<f32> {
 /// `out[i] = e^(x[i] - max)`; returns the sum of `out`. With `max` from [`max`], `out / sum` is the softmax of `x`.
 pub fn exp_sub(cpu: &Cpu, x: &[f32], max: f32, out: &mut [f32]) -> f64 {
     assert_eq!(x.len(), out.len());
-    let out = SharedSlice::new(out);
+    let out = Shared::new(out);
     sum_chunks(cpu, x.len(), &|start, len| {
         // SAFETY: each chunk is taken once, and chunks do not overlap.
         let out = unsafe { out.part(start, len) };
