@@ -5,7 +5,7 @@
 //! that the argument borrows.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all of them, above")]
 
-use super::{Kernel, LANES, Simd};
+use super::{Kernel, LANES, PEAK_STEPS, Peak, Simd, repeat};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -266,6 +266,35 @@ impl Simd for Avx2 {
         for t in 0..T {
             let x = unsafe { _mm256_set1_epi32(i32::from(a[t][0] as u16) | i32::from(a[t][1]) << 16) };
             acc[t] = both!(h => _mm256_add_epi32(acc[t][h], _mm256_madd_epi16(pair[h], x)));
+        }
+    }
+
+    #[inline(always)]
+    fn peak(self, kind: Peak, rounds: usize) -> usize {
+        // Twelve sums fit the registers: twice those of a whole step are half vectors.
+        const HALVES: usize = 12;
+        let rounds = rounds * 2 * PEAK_STEPS / HALVES;
+        unsafe {
+            let zero = _mm256_setzero_si256();
+            match kind {
+                Peak::F32 | Peak::Bf16 => {
+                    let one = _mm256_set1_ps(1.0);
+                    repeat::<_, HALVES>(rounds, _mm256_setzero_ps(), |sum, x| _mm256_fmadd_ps(x, one, sum));
+                    1
+                }
+                Peak::Int4 => {
+                    let w = _mm256_set1_epi8(7);
+                    let step = |sum, x| _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
+                    repeat::<_, HALVES>(rounds, zero, step);
+                    4
+                }
+                Peak::Int8 => {
+                    let w = _mm256_set1_epi16(7);
+                    let step = |sum, x| _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+                    repeat::<_, HALVES>(rounds, zero, step);
+                    2
+                }
+            }
         }
     }
 

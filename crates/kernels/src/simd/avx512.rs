@@ -5,7 +5,7 @@
 //! and stores are unaligned and stay inside the array that the argument borrows.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all of them, above")]
 
-use super::{Kernel, LANES, Simd};
+use super::{Kernel, LANES, PEAK_STEPS, Peak, Simd, repeat};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -260,6 +260,37 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
             unsafe {
                 let x = _mm512_set1_epi32(i32::from(a[t][0] as u16) | i32::from(a[t][1]) << 16);
                 acc[t] = _mm512_add_epi32(acc[t], _mm512_madd_epi16(pair, x));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn peak(self, kind: Peak, rounds: usize) -> usize {
+        let zero = self.splat_i32(0);
+        unsafe {
+            match kind {
+                Peak::F32 | Peak::Bf16 => {
+                    let one = self.splat(1.0);
+                    repeat::<_, PEAK_STEPS>(rounds, self.splat(0.0), |sum, x| _mm512_fmadd_ps(x, one, sum));
+                    1
+                }
+                Peak::Int4 | Peak::Int8 if VNNI => {
+                    let w = _mm512_set1_epi8(7);
+                    repeat::<_, PEAK_STEPS>(rounds, zero, |sum, x| _mm512_dpbusd_epi32(sum, w, x));
+                    4
+                }
+                Peak::Int4 => {
+                    let w = _mm512_set1_epi8(7);
+                    let step = |sum, x| _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x));
+                    repeat::<_, PEAK_STEPS>(rounds, zero, step);
+                    4
+                }
+                Peak::Int8 => {
+                    let w = _mm512_set1_epi16(7);
+                    let step = |sum, x| _mm512_add_epi32(sum, _mm512_madd_epi16(w, x));
+                    repeat::<_, PEAK_STEPS>(rounds, zero, step);
+                    2
+                }
             }
         }
     }

@@ -23,6 +23,35 @@ use crate::isa::Isa;
 
 pub use crate::buffer::LANES;
 
+/// `rounds` times: `N` independent sums, each a step further with an operand from the first-level cache.
+#[inline(always)]
+fn repeat<V: Copy, const N: usize>(rounds: usize, zero: V, step: impl Fn(V, V) -> V) {
+    let mut sums = [zero; N];
+    let operands = [zero; N];
+    for _ in 0..rounds {
+        // Kept from being computed once for all rounds.
+        let operands = std::hint::black_box(&operands);
+        for i in 0..N {
+            sums[i] = step(sums[i], operands[i]);
+        }
+    }
+    std::hint::black_box(sums);
+}
+
+/// Kinds of arithmetic whose limit can be measured ([`Simd::peak`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peak {
+    /// Weights of 4 bits times int8.
+    Int4,
+    /// Weights of 8 bits times int8.
+    Int8,
+    F32,
+    Bf16,
+}
+
+/// Independent sums in a round of [`Simd::peak`].
+pub const PEAK_STEPS: usize = 12;
+
 /// Something to compute, written once for all instruction sets.
 pub trait Kernel {
     type Output;
@@ -147,6 +176,10 @@ pub trait Simd: Copy {
     type Pair: Copy;
     fn pair_u8(self, first: &[u8; LANES], second: &[u8; LANES]) -> Self::Pair;
     fn pair_i8(self, first: &[i8; LANES], second: &[i8; LANES]) -> Self::Pair;
+
+    /// `rounds` times [`PEAK_STEPS`] steps of nothing but the arithmetic that the kernels live on, for
+    /// [`crate::limits`]. Gives how many products a lane makes in a step.
+    fn peak(self, kind: Peak, rounds: usize) -> usize;
 
     /// Asks for the cache line at `at`, which need not be a valid address, to be brought near. Changes nothing else.
     fn prefetch<T>(self, at: *const T);

@@ -3,7 +3,7 @@
 //! Nothing is inlined: a fused multiply-add without the instruction is a call anyway, and kernels in which 16 calls
 //! stand for each of them would take minutes to compile.
 
-use super::{LANES, Simd};
+use super::{LANES, PEAK_STEPS, Peak, Simd, repeat};
 use half::{bf16, f16};
 
 #[derive(Clone, Copy)]
@@ -194,6 +194,20 @@ impl Simd for Portable {
                 acc[t][r] += pair[0][r] * i32::from(a[t][0]) + pair[1][r] * i32::from(a[t][1]);
             }
         }
+    }
+
+    fn peak(self, kind: Peak, rounds: usize) -> usize {
+        match kind {
+            Peak::F32 | Peak::Bf16 => {
+                let one = self.splat(1.0);
+                repeat::<_, PEAK_STEPS>(rounds, self.splat(0.0), |sum, x| self.fma(x, one, sum));
+            }
+            Peak::Int4 | Peak::Int8 => {
+                let step = |sum: [i32; LANES], x: [i32; LANES]| zip(sum, x, |sum, x| sum + 7 * x);
+                repeat::<_, PEAK_STEPS>(rounds, [0; LANES], step);
+            }
+        }
+        1
     }
 
     #[inline(always)]
