@@ -99,11 +99,12 @@ fn peaks(args: &[&str]) -> (u64, u64) {
 }
 
 #[test]
-fn predicted_memory_of_the_embedded_model_is_within_5_mib() {
+fn predicted_memory_of_the_embedded_model_is_within_3_mib() {
+    // Less than its weights: to forget a part of the sum is noticed.
     for more in [&["-n", "900", "--ignore-eos"][..], &["-n", "5"], &["-n", "5", "--compute", "f32"]] {
         let (predicted, measured) = peaks(&[&["run", PROMPT, "--json", "--seed", "1"], more].concat());
         assert!(
-            predicted.abs_diff(measured) <= 5 << 20,
+            predicted.abs_diff(measured) <= 3 << 20,
             "{more:?}: {predicted} predicted, {measured} measured"
         );
     }
