@@ -36,6 +36,14 @@ pub(crate) struct Progress {
     printer: Option<JoinHandle<()>>,
 }
 
+/// Where and when lines come.
+struct Printing {
+    silence: Duration,
+    is_terminal: bool,
+    what: &'static str,
+    unit: Unit,
+}
+
 impl Progress {
     /// `what`: what is being done, such as `loading`.
     pub(crate) fn start(console: &Console, what: &'static str, unit: Unit) -> Self {
@@ -45,13 +53,17 @@ impl Progress {
             is_over: Mutex::new(false),
             over: Condvar::new(),
         });
-        let printer = (!console.is_quiet()).then(|| {
-            let (shared, is_terminal) = (shared.clone(), console.is_terminal());
-            std::thread::spawn(move || {
-                print(&shared, is_terminal, |done, total| line(what, unit, done, total))
-            })
-        });
-        Self { shared, printer }
+        let printing = Printing { silence: SILENCE, is_terminal: console.is_terminal(), what, unit };
+        if console.is_quiet() {
+            Self { shared, printer: None }
+        } else {
+            Self::print_to(std::io::stderr(), shared, printing)
+        }
+    }
+
+    fn print_to(mut out: impl Write + Send + 'static, shared: Arc<Shared>, printing: Printing) -> Self {
+        let seen = shared.clone();
+        Self { shared, printer: Some(std::thread::spawn(move || printing.print(&seen, &mut out))) }
     }
 
     pub(crate) fn set(&self, done: u64, total: u64) {
@@ -71,25 +83,28 @@ impl Drop for Progress {
     }
 }
 
-fn print(shared: &Shared, is_terminal: bool, line: impl Fn(u64, u64) -> String) {
-    let mut wait = SILENCE;
-    let mut is_over = shared.is_over.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut has_printed = false;
-    loop {
-        let waited = shared.over.wait_timeout_while(is_over, wait, |is_over| !*is_over);
-        is_over = waited.unwrap_or_else(PoisonError::into_inner).0;
-        let mut stderr = std::io::stderr().lock();
-        // Progress that cannot be shown is no reason to stop.
-        if *is_over {
-            if has_printed && is_terminal {
-                let _ = write!(stderr, "\r\x1b[K");
+impl Printing {
+    fn print(&self, shared: &Shared, out: &mut impl Write) {
+        let mut wait = self.silence;
+        let mut is_over = shared.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut has_printed = false;
+        loop {
+            let waited = shared.over.wait_timeout_while(is_over, wait, |is_over| !*is_over);
+            is_over = waited.unwrap_or_else(PoisonError::into_inner).0;
+            // Progress that cannot be shown is no reason to stop.
+            if *is_over {
+                if has_printed && self.is_terminal {
+                    let _ = out.write_all(b"\r\x1b[K");
+                }
+                return;
             }
-            return;
+            let (done, total) = (shared.done.load(Ordering::Relaxed), shared.total.load(Ordering::Relaxed));
+            let text = line(self.what, self.unit, done, total);
+            let text = if self.is_terminal { format!("\r\x1b[K{text}") } else { format!("{text}\n") };
+            let _ = out.write_all(text.as_bytes());
+            has_printed = true;
+            wait = if self.is_terminal { TERMINAL_INTERVAL } else { LINE_INTERVAL };
         }
-        let text = line(shared.done.load(Ordering::Relaxed), shared.total.load(Ordering::Relaxed));
-        let _ = if is_terminal { write!(stderr, "\r\x1b[K{text}") } else { writeln!(stderr, "{text}") };
-        has_printed = true;
-        wait = if is_terminal { TERMINAL_INTERVAL } else { LINE_INTERVAL };
     }
 }
 

@@ -12,19 +12,7 @@ const LADDERS: &[(&str, &[&str])] = &[
     ("crates/kernels/src/", &["isa", "pool", "buffer", "simd", "quant", "matrix", "ops", "reference"]),
     (
         "crates/engine/src/",
-        &[
-            "stats",
-            "trace",
-            "weights",
-            "tokenizer",
-            "chat",
-            "sampling",
-            "kv",
-            "model",
-            "scheduler",
-            "decode",
-            "engine",
-        ],
+        &["stats", "trace", "weights", "tokenizer", "chat", "sampling", "kv", "model", "scheduler", "engine"],
     ),
 ];
 
