@@ -42,8 +42,8 @@ fn prompts(folder: &Path) -> Vec<Prompt> {
     golden["prompts"].as_array().expect("a list").iter().map(of).collect()
 }
 
-/// Every model that was asked: its folder below the goldens and its file in it. A Hugging Face folder and a GGUF file of
-/// the same folder hold the same weights.
+/// Every model that was asked: its folder below the goldens and its file in it. A Hugging Face folder and a GGUF file
+/// of the same folder hold the same weights.
 const MODELS: &[&str] = &[
     "llama2/hf",
     "llama2/model-00001-of-00002.gguf",
