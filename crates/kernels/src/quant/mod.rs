@@ -65,8 +65,8 @@ fn prefetch_ahead<S: Simd, T>(s: S, n_panels: usize, piece: &T) {
     }
 }
 
-// What follows are loops and not `map`, so that nothing with vectors in it is a closure: one that the compiler chooses not
-// to inline would be compiled without the instruction set.
+// What follows are loops and not `map`, so that nothing with vectors in it is a closure: one that the compiler chooses
+// not to inline would be compiled without the instruction set.
 
 /// `factor` times the sum of each token's 32 activations in block b, for R panels.
 #[inline(always)]

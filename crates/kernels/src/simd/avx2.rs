@@ -72,7 +72,7 @@ fn unpack_u6(low: &[u8; 256], high: &[u8; 128], i: usize, h: usize) -> (__m256i,
     let (first, second) = nibbles(chunk(low, i, h));
     let bits = chunk(high, i / 2, h);
     unsafe {
-        let (up, down) = if i % 2 == 0 {
+        let (up, down) = if i.is_multiple_of(2) {
             (_mm256_slli_epi16::<4>(bits), _mm256_slli_epi16::<2>(bits))
         } else {
             (bits, _mm256_srli_epi16::<2>(bits))

@@ -48,8 +48,8 @@ fn chunk<const N: usize>(w: &[u8; N], i: usize) -> __m512i {
     unsafe { _mm512_loadu_si512(w.as_ptr().add(i * 64).cast()) }
 }
 
-/// How R panels of 16 rows hold 32 weights of few bits. (Types, not closures: a closure that the compiler chooses not to
-/// inline would be compiled without the instruction set.)
+/// How R panels of 16 rows hold 32 weights of few bits. (Types, not closures: a closure that the compiler chooses not
+/// to inline would be compiled without the instruction set.)
 trait Unpack<const R: usize> {
     /// Chunk i of panel r: its weights 4i..4i+4, and 16+4i..20+4i.
     fn unpack(&self, r: usize, i: usize) -> (__m512i, __m512i);
@@ -72,7 +72,7 @@ impl<const R: usize> Unpack<R> for U6<'_, R> {
         let (first, second) = nibbles(chunk(self.0[r], i));
         let bits = chunk(self.1[r], i / 2);
         unsafe {
-            let (up, down) = if i % 2 == 0 {
+            let (up, down) = if i.is_multiple_of(2) {
                 (_mm512_slli_epi16::<4>(bits), _mm512_slli_epi16::<2>(bits))
             } else {
                 (bits, _mm512_srli_epi16::<2>(bits))

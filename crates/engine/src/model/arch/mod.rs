@@ -1,7 +1,7 @@
 //! From a file's metadata to a [`ModelConfig`]: one file for each family, one line in [`FAMILIES`].
 //!
-//! The wire names of a configuration and of its tensors (GGUF's keys, Hugging Face's fields) appear in this folder only;
-//! the tokenizer's, the chat template's and the sampling defaults' stand in the modules that read those.
+//! The wire names of a configuration and of its tensors (GGUF's keys, Hugging Face's fields) appear in this folder
+//! only; the tokenizer's, the chat template's and the sampling defaults' stand in the modules that read those.
 
 mod gguf;
 mod hf;
