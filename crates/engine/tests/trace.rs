@@ -62,11 +62,14 @@ fn request(prompt: &[u32]) -> Request {
     }
 }
 
+/// A processor's name, and the candidates after it.
+type Stage = (&'static str, Vec<Candidate>);
+
 /// Of each request and position: the residual stream after the first and the last layer, and the stages of the choice.
 #[derive(Default, PartialEq, Debug)]
 struct Seen {
     residual: BTreeMap<(u64, usize, usize), Vec<f32>>,
-    stages: BTreeMap<(u64, usize), Vec<(&'static str, Vec<Candidate>)>>,
+    stages: BTreeMap<(u64, usize), Vec<Stage>>,
 }
 
 #[derive(Default)]
