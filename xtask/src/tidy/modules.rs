@@ -9,7 +9,10 @@ const UNSAFE_HOMES: &[&str] =
 
 /// A crate's modules in order: each uses only those above it.
 const LADDERS: &[(&str, &[&str])] = &[
-    ("crates/kernels/src/", &["isa", "pool", "buffer", "simd", "quant", "matrix", "ops", "limits", "reference"]),
+    (
+        "crates/kernels/src/",
+        &["isa", "pool", "buffer", "simd", "quant", "matrix", "ops", "limits", "reference"],
+    ),
     (
         "crates/engine/src/",
         &["stats", "trace", "weights", "tokenizer", "chat", "sampling", "kv", "model", "scheduler", "engine"],
