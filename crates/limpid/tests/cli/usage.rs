@@ -63,7 +63,7 @@ fn values_out_of_range_name_the_option_and_the_range() {
         2,
         &["--presence-penalty is -3", "from -2 to 2"],
     );
-    expect_error(&["run", PROMPT, "--max-tokens", "0"], 2, &["--max-tokens", "1 or more"]);
+    expect_error(&["run", PROMPT, "--max-tokens", "0"], 2, &["--max-tokens", "from 1 to"]);
     expect_error(&["run", PROMPT, "-n", "5", "--min-tokens", "6"], 2, &["--min-tokens is 6", "5"]);
     expect_error(&["run", PROMPT, "--threads", "0"], 2, &["--threads", "1..=512"]);
     expect_error(&["run", PROMPT, "--prefill-chunk", "0"], 2, &["--prefill-chunk"]);
@@ -90,7 +90,7 @@ fn what_cannot_be_done_is_a_failure() {
     expect_error(&["run", "-m", "no-such-model.gguf", PROMPT], 1, &["no-such-model.gguf"]);
     expect_error(&["run", "--file", "no-such-prompt.txt"], 1, &["no-such-prompt.txt"]);
     expect_error(&["inspect", env!("CARGO_MANIFEST_DIR")], 1, &["config.json"]);
-    expect_error(&["run", PROMPT, "-n", "1020"], 1, &["1020", "1024", "lower max_tokens to"]);
+    expect_error(&["run", PROMPT, "-n", "1020"], 2, &["1020", "1024", "Lower --max-tokens to"]);
     expect_error(&["run", PROMPT, "--context", "5"], 1, &["the context holds 5"]);
     expect_error(&["run", "--raw", "x", "--template-arg", "a=1"], 2, &["--template-arg"]);
 }
