@@ -39,6 +39,11 @@ impl ModelFile {
         if self.is_embedded { POCKET_NAME.to_owned() } else { self.weights.path().display().to_string() }
     }
 
+    /// Bytes of the program itself that loading brings into memory and that stay there: the embedded model's.
+    pub(crate) fn bytes_in_program(&self) -> usize {
+        if self.is_embedded { POCKET.len() } else { 0 }
+    }
+
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer, CliError> {
         Ok(Tokenizer::new(self.weights.metadata())?)
     }

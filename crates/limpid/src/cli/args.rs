@@ -44,9 +44,8 @@ impl ConsoleArgs {
 #[command(next_help_heading = "Computing")]
 pub(crate) struct ComputeArgs {
     /// Threads, from 1 to 512 [default: the physical cores that the process may use]
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true,
-          value_parser = clap::value_parser!(u16).range(1..=512))]
-    threads: Option<u16>,
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<1, 512>)]
+    threads: Option<usize>,
 
     /// `f32`: weights as stored, all else in f32. `fast`: activations may be rounded to 8 bit
     #[arg(long, value_name = "MODE", value_enum, default_value_t = ComputeMode::Fast)]
@@ -102,7 +101,7 @@ impl ComputeArgs {
             compute,
             kv_format: self.kv_format.map_or(kv_default, KvFormat::from),
             isa: isa()?,
-            n_threads: self.threads.map_or_else(machine::n_cores, usize::from),
+            n_threads: self.threads.unwrap_or_else(machine::n_cores),
         })
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
     let sizing = args.sizing(&plan, prompt.len());
     let size = args.size(&file, &sizing, &prompt, machine::available_memory(), &console)?;
-    let runtime = machine::resident_memory();
+    let runtime = machine::resident_memory().map(|before| before.plus(file.bytes_in_program()));
     let mut engine = load(args, &file, &setup, &sizing, size, tokenizer.clone(), &console, &clock)?;
     let accepted_at = clock.0.elapsed();
     let load = accepted_at - tokenize;

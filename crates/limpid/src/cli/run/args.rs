@@ -121,6 +121,10 @@ fn max_tokens(text: &str) -> Result<usize, String> {
     tokens::<1>(text).map_err(|error| format!("{error}; {remedy}"))
 }
 
+fn min_tokens(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("a whole number from 0 to {} is expected", u32::MAX))
+}
+
 /// Elsewhere -1 means "off".
 fn top_k(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("a whole number from 0 to {} is expected; 0 switches it off", u32::MAX))
@@ -140,8 +144,7 @@ pub(crate) struct LengthArgs {
     pub(crate) max_tokens: Option<usize>,
 
     /// EOS, stop ids and stop strings count only after so many tokens, from 0 to --max-tokens
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true,
-          value_parser = clap::value_parser!(u32).range(0..))]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = min_tokens)]
     pub(crate) min_tokens: u32,
 
     /// End before this text. May be given up to 16 times

@@ -26,7 +26,7 @@ pub(crate) struct Report<'a> {
 pub(crate) struct MemoryReport {
     /// From the model's header, for the tokens that the run came to.
     need: Need,
-    /// What the process held before the model was loaded: the program, the tokenizer.
+    /// What the process holds beside the model: the program (with the embedded model's file), the tokenizer.
     runtime: usize,
     /// Keys and values kept from one step to the next: none without a cache.
     kv_kept: usize,
