@@ -15,7 +15,7 @@ use crate::synth::{self, Recipe, ShapeName};
 use crate::{Result, repository};
 
 #[derive(clap::Args)]
-#[command(about = "Run `limpid bench` on models of real shapes, beside llama-bench if it is there")]
+#[command(about = "Run `limpid bench` on models of real shapes, beside llama-bench with --llama-cpp")]
 pub(crate) struct Args {
     /// Shapes of synthetic models, made under target/synth when they are not there
     #[arg(long, value_delimiter = ',', default_value = "llama-3.2-1b")]
@@ -43,6 +43,8 @@ pub(crate) struct Args {
     rounds: u16,
 }
 
+const LLAMA_BENCH: &str = "llama-bench";
+
 /// tok/s, tok/s and MB.
 #[derive(Clone, Copy)]
 struct Figures {
@@ -52,6 +54,11 @@ struct Figures {
 }
 
 pub(crate) fn run(args: &Args) -> Result {
+    if let Some(folder) = &args.llama_cpp
+        && !folder.join(LLAMA_BENCH).exists()
+    {
+        return Err(format!("{} has no {LLAMA_BENCH}", folder.display()).into());
+    }
     let limpid = build_limpid()?;
     let mut n_threads = args.threads;
     let mut rows = vec![header(args.llama_cpp.is_some())];
@@ -101,7 +108,8 @@ fn models(args: &Args) -> Result<Vec<PathBuf>> {
 
 fn limpid_bench(limpid: &Path, model: &Path, n_threads: Option<u64>, args: &Args) -> Command {
     let mut command = Command::new(limpid);
-    command.args(["bench", "--json"]);
+    // As llama-bench below: once to warm up, once measured.
+    command.args(["bench", "--json", "--repetitions", "1"]);
     if let Some(n_threads) = n_threads {
         command.args(["--threads", &n_threads.to_string()]);
     }
@@ -112,7 +120,7 @@ fn limpid_bench(limpid: &Path, model: &Path, n_threads: Option<u64>, args: &Args
 }
 
 fn llama_bench(folder: &Path, model: &Path, n_threads: Option<u64>, args: &Args) -> Command {
-    let mut command = Command::new(folder.join("llama-bench"));
+    let mut command = Command::new(folder.join(LLAMA_BENCH));
     command.args(["-o", "json", "-r", "1"]);
     if let Some(n_threads) = n_threads {
         command.args(["-t", &n_threads.to_string()]);

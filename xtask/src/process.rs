@@ -49,9 +49,10 @@ pub(crate) struct Measured {
     pub peak_bytes: u64,
 }
 
-/// Runs a program that prints JSON.
+/// Shows the command and runs it; it prints JSON.
 pub(crate) fn measure(command: &mut Command) -> Result<Measured> {
     let line = shown(command);
+    eprintln!("+ {line}");
     let fail = |what: &dyn std::fmt::Display| format!("{line}: {what}");
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| fail(&e))?;
     let mut stdout = child.stdout.take().ok_or_else(|| fail(&"no output"))?;

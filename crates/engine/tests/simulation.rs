@@ -3,13 +3,16 @@
 //! Everything is drawn from a seed, which a failure prints.
 
 mod harness;
+#[path = "support/random.rs"]
+mod random;
 
-use harness::{Log, Outcome, Rng, VOCAB_SIZE};
+use harness::{Log, Outcome, VOCAB_SIZE};
 use limpid_engine::TokenId;
 use limpid_engine::engine::{Engine, EngineConfig, Events, Request, RequestId, SubmitError};
 use limpid_engine::sampling::{FinishReason, IgnoreEos, SamplingParams, StopParams};
 use limpid_engine::tokenizer::Detokenizer;
 use limpid_engine::trace::NoTrace;
+use random::Random;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -39,42 +42,42 @@ struct Scenario {
     arrivals: Vec<Arrival>,
 }
 
-fn scenario(rng: &mut Rng) -> Scenario {
+fn scenario(random: &mut Random) -> Scenario {
     let config = EngineConfig {
-        context_length: rng.range(40, 300),
-        n_pages: rng.range(1, 9),
-        max_sequences: rng.range(1, 5),
-        max_waiting: rng.range(4, 20),
-        prefill_chunk: rng.pick(&[1, 2, 7, 16, 64, 200]),
-        kv_cache: !rng.one_in(4),
+        context_length: random.range(40, 300),
+        n_pages: random.range(1, 9),
+        max_sequences: random.range(1, 5),
+        max_waiting: random.range(4, 20),
+        prefill_chunk: random.pick(&[1, 2, 7, 16, 64, 200]),
+        kv_cache: !random.one_in(4),
     };
     let windows =
-        rng.pick(&[vec![None], vec![None, Some(1)], vec![Some(70), None], vec![None, Some(9), None]]);
-    let poison = rng.one_in(3).then_some(TokenId(20));
+        random.pick(&[vec![None], vec![None, Some(1)], vec![Some(70), None], vec![None, Some(9), None]]);
+    let poison = random.one_in(3).then_some(TokenId(20));
     let mut at_step = 0;
-    let arrivals = (0..rng.range(1, 14)).map(|_| {
-        at_step += if rng.one_in(2) { 0 } else { rng.range(0, 30) };
-        let cancelled_after = rng.one_in(4).then(|| rng.range(0, 40));
-        Arrival { at_step, request: request(rng), cancelled_after }
+    let arrivals = (0..random.range(1, 14)).map(|_| {
+        at_step += if random.one_in(2) { 0 } else { random.range(0, 30) };
+        let cancelled_after = random.one_in(4).then(|| random.range(0, 40));
+        Arrival { at_step, request: request(random), cancelled_after }
     });
     Scenario { arrivals: arrivals.collect(), config, windows, poison }
 }
 
-fn request(rng: &mut Rng) -> Request {
-    let n_prompt = if rng.one_in(4) { rng.range(1, 200) } else { rng.range(1, 20) };
-    let max_tokens = if rng.one_in(5) { None } else { Some(rng.range(1, 90)) };
-    let n_stops = rng.range(0, 2);
+fn request(random: &mut Random) -> Request {
+    let n_prompt = if random.one_in(4) { random.range(1, 200) } else { random.range(1, 20) };
+    let max_tokens = if random.one_in(5) { None } else { Some(random.range(1, 90)) };
+    let n_stops = random.range(0, 2);
     Request {
-        prompt: (0..n_prompt).map(|_| TokenId(rng.range(0, VOCAB_SIZE - 1) as u32)).collect(),
+        prompt: (0..n_prompt).map(|_| TokenId(random.range(0, VOCAB_SIZE - 1) as u32)).collect(),
         sampling: SamplingParams {
-            temperature: rng.pick(&[0.0, 0.7, 1.5]),
-            top_p: rng.pick(&[1.0, 0.8]),
-            top_k: rng.pick(&[0, 10]),
-            repetition_penalty: rng.pick(&[1.0, 1.3]),
-            presence_penalty: rng.pick(&[0.0, 0.5]),
-            seed: rng.next(),
-            min_tokens: if max_tokens.is_some() { 0 } else { rng.range(0, 10) as u32 },
-            ignore_eos: rng.pick(&[
+            temperature: random.pick(&[0.0, 0.7, 1.5]),
+            top_p: random.pick(&[1.0, 0.8]),
+            top_k: random.pick(&[0, 10]),
+            repetition_penalty: random.pick(&[1.0, 1.3]),
+            presence_penalty: random.pick(&[0.0, 0.5]),
+            seed: random.next(),
+            min_tokens: if max_tokens.is_some() { 0 } else { random.range(0, 10) as u32 },
+            ignore_eos: random.pick(&[
                 IgnoreEos::No,
                 IgnoreEos::No,
                 IgnoreEos::GenerateThrough,
@@ -84,10 +87,10 @@ fn request(rng: &mut Rng) -> Request {
         },
         stop: StopParams {
             stop: (0..n_stops)
-                .map(|_| rng.pick(&["ab", "the", "q", "zz", "onon", "🦊"]).to_owned())
+                .map(|_| random.pick(&["ab", "the", "q", "zz", "onon", "🦊"]).to_owned())
                 .collect(),
-            stop_token_ids: if rng.one_in(5) { vec![TokenId(rng.range(3, 47) as u32)] } else { vec![] },
-            include_stop: rng.one_in(2),
+            stop_token_ids: if random.one_in(5) { vec![TokenId(random.range(3, 47) as u32)] } else { vec![] },
+            include_stop: random.one_in(2),
         },
         max_tokens,
         accepted_at: Duration::ZERO,
@@ -208,8 +211,8 @@ fn expected_text(outcome: &Outcome, request: &Request) -> String {
 /// Runs one scenario. Returns the reasons for which its requests ended.
 fn simulate(seed: u64) -> Vec<FinishReason> {
     let _seed = Seed(seed);
-    let mut rng = Rng(seed);
-    let scenario = scenario(&mut rng);
+    let mut random = Random(seed);
+    let scenario = scenario(&mut random);
     let (submitted, outcomes) = Simulation::new(&scenario).run(&scenario);
     for Submitted { id, request, cancel_at_step } in submitted {
         let outcome = &outcomes[&id];
@@ -218,7 +221,7 @@ fn simulate(seed: u64) -> Vec<FinishReason> {
         // Alone, in other chunks, and with the other setting of the KV cache.
         let config = EngineConfig {
             max_sequences: 1,
-            prefill_chunk: rng.range(1, 100),
+            prefill_chunk: random.range(1, 100),
             kv_cache: !scenario.config.kv_cache,
             ..scenario.config.clone()
         };

@@ -62,7 +62,7 @@ fn request(prompt: &[u32]) -> Request {
     }
 }
 
-/// A stage of the sampling chain and what it left in play.
+/// A processor's name, and the candidates after it.
 type Stage = (&'static str, Vec<Candidate>);
 
 /// Of each request and position: the residual stream after the first and the last layer, and the stages of the choice.

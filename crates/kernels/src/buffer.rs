@@ -35,8 +35,8 @@ pub struct AllocError {
     pub bytes: usize,
 }
 
-/// From this size on, memory comes in pages of 2 MiB where the system has them: a pass over the weights would else spend
-/// a good part of its time on looking up addresses. (Measured in SPEED.md.)
+/// From this size on, memory comes in pages of 2 MiB where the system has them: a pass over the weights would else
+/// spend a good part of its time on looking up addresses. (Measured in SPEED.md.)
 const HUGE: usize = 2 << 20;
 
 /// A zeroed array of fixed length, aligned to [`ALIGNMENT`]. Large ones take physical memory only where they are

@@ -1,6 +1,8 @@
 //! `attention` against its two oracles: the portable path, bit for bit, whatever the threads, the chunks and the rest
 //! of the batch; and the plain formula in f64 within a bound that is derived.
 
+mod support;
+
 use limpid_kernels::buffer::Rows;
 use limpid_kernels::isa::Isa;
 use limpid_kernels::ops::{
@@ -8,26 +10,10 @@ use limpid_kernels::ops::{
     attention, kv_write, vocab,
 };
 use limpid_kernels::{Cpu, reference};
+use support::Random;
 
 const U: f64 = 1.0 / (1 << 24) as f64;
 const LAYER: usize = 1;
-
-/// SplitMix64: numbers that look random and are the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// In [-scale, scale).
-    fn floats(&mut self, n: usize, scale: f32) -> Vec<f32> {
-        (0..n).map(|_| scale * ((self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0)).collect()
-    }
-}
 
 fn rows_of(x: &[Vec<f32>], width: usize) -> Rows {
     let mut rows = Rows::new(x.len(), width).expect("memory");

@@ -1,28 +1,14 @@
 //! `matmul` and `embed` against their two oracles: the portable path, bit for bit, and the plain formula in f64.
 
+mod support;
+
 use limpid_kernels::buffer::Rows;
 use limpid_kernels::isa::Isa;
 use limpid_kernels::matrix::{Matrix, MatrixError};
 use limpid_kernels::ops::{self, Activations, Compute, Kinds};
 use limpid_kernels::quant::Format;
 use limpid_kernels::{Cpu, reference};
-
-/// SplitMix64: numbers that look random and are the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// In [-1, 1).
-    fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-}
+use support::Random;
 
 /// Writes the f16 scale (and the minimum, where there is one) of a block.
 fn set_scales(format: Format, block: &mut [u8], scale: f32, min: f32) {
@@ -44,10 +30,10 @@ fn weights(random: &mut Random, format: Format, rows: usize, cols: usize) -> Vec
     for _ in 0..rows * cols / format.block_len() {
         let mut block: Vec<u8> = (0..format.block_bytes()).map(|_| random.next() as u8).collect();
         match format {
-            Format::F32 => block.copy_from_slice(&random.float().to_le_bytes()),
-            Format::F16 => block.copy_from_slice(&half::f16::from_f32(random.float()).to_le_bytes()),
-            Format::BF16 => block.copy_from_slice(&half::bf16::from_f32(random.float()).to_le_bytes()),
-            _ => set_scales(format, &mut block, random.float() / 8.0, random.float()),
+            Format::F32 => block.copy_from_slice(&random.float(1.0).to_le_bytes()),
+            Format::F16 => block.copy_from_slice(&half::f16::from_f32(random.float(1.0)).to_le_bytes()),
+            Format::BF16 => block.copy_from_slice(&half::bf16::from_f32(random.float(1.0)).to_le_bytes()),
+            _ => set_scales(format, &mut block, random.float(1.0) / 8.0, random.float(1.0)),
         }
         bytes.extend(block);
     }
@@ -55,7 +41,7 @@ fn weights(random: &mut Random, format: Format, rows: usize, cols: usize) -> Vec
 }
 
 fn activations(random: &mut Random, n_tokens: usize, width: usize) -> Vec<Vec<f32>> {
-    (0..n_tokens).map(|_| (0..width).map(|_| 4.0 * random.float()).collect()).collect()
+    (0..n_tokens).map(|_| random.floats(width, 4.0)).collect()
 }
 
 fn rows_of(x: &[Vec<f32>], width: usize) -> Rows {

@@ -1,6 +1,8 @@
 //! The small operations against their two oracles: the portable path, bit for bit, and the plain formula in f64 within
 //! a bound that is derived. `u` is 2^-24, what one rounding of an f32 costs at most, relative.
 
+mod support;
+
 use limpid_kernels::buffer::Rows;
 use limpid_kernels::isa::Isa;
 use limpid_kernels::ops::{
@@ -8,38 +10,9 @@ use limpid_kernels::ops::{
     add, add_bias, kv_write, rms_norm, rms_norm_heads, rope, swiglu, vocab,
 };
 use limpid_kernels::{Cpu, reference};
+use support::Random;
 
 const U: f64 = 1.0 / (1 << 24) as f64;
-
-/// SplitMix64: numbers that look random and are the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// In [-scale, scale).
-    fn float(&mut self, scale: f32) -> f32 {
-        scale * ((self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0)
-    }
-
-    fn floats(&mut self, n: usize, scale: f32) -> Vec<f32> {
-        (0..n).map(|_| self.float(scale)).collect()
-    }
-
-    fn rows(&mut self, n_rows: usize, width: usize, scale: f32) -> Rows {
-        let mut rows = Rows::new(n_rows, width).expect("memory");
-        rows.set_n_rows(n_rows);
-        for i in 0..n_rows {
-            rows.row_mut(i).copy_from_slice(&self.floats(width, scale));
-        }
-        rows
-    }
-}
 
 fn copy(rows: &Rows) -> Rows {
     let mut copy = Rows::new(rows.n_rows(), rows.width()).expect("memory");

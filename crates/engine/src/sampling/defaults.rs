@@ -205,9 +205,9 @@ impl Defaults {
 /// Where a GGUF file keeps what llama.cpp's sampler takes from it.
 const HINTS: &str = "general.sampling.";
 
-/// Hints for what Limpid does not have, with the number that means "off"; `None`: it only says how something works
-/// that another key turns on. (penalty_last_n would narrow the scope of the penalty; Limpid's is the whole text.) A
-/// hint that stands neither here nor among those that are read is not followed, whatever its value.
+/// Hints for what Limpid does not have, with the number that means "off"; `None`: it only says how something works that
+/// another key turns on. (penalty_last_n would narrow the scope of the penalty; Limpid's is the whole text.) A hint
+/// that stands neither here nor among those that are read is not followed, whatever its value.
 const HINTS_OFF: [(&str, Option<f64>); 6] = [
     ("xtc_probability", Some(0.0)),
     ("xtc_threshold", None),

@@ -261,7 +261,8 @@ impl Known {
     }
 }
 
-/// An id, or a list of ids (`eos_token_id` of a generation_config.json is either). `field`: the file's name, the key.
+/// An id, or a list of ids (`eos_token_id` of a generation_config.json is either). `field`: the file's name and the
+/// key.
 fn token_ids(config: Option<&Value>, field: &'static str) -> Result<Option<Vec<TokenId>>, TokenizerError> {
     let key = field.rsplit(' ').next().unwrap_or(field);
     let ids: Option<Vec<TokenId>> = match config.and_then(|config| config.get(key)) {

@@ -2,8 +2,8 @@
 //! default.
 //!
 //! The forward pass and the sampler ask [`Recorder::wants`] before they compute or hand over anything, so
-//! that nobody pays when nobody looks. Rows are rows of the batch in hand. Whoever calls the engine's `step`
-//! owns the recorder, and the engine says whose rows they are.
+//! that nobody pays when nobody looks. Rows are rows of the batch in hand; whoever calls `Engine::step` owns the
+//! recorder, and the engine says whose rows they are.
 
 use crate::TokenId;
 

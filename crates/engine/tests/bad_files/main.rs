@@ -7,6 +7,8 @@
 mod alloc;
 mod cases;
 mod mutations;
+#[path = "../support/random.rs"]
+mod random;
 #[path = "../../src/weights/tests/writer.rs"]
 mod writer;
 

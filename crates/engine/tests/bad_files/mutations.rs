@@ -3,24 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use super::random::Random;
 use super::{cases, outcome};
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-}
 
 /// Numbers that lengths, counts and offsets go wrong at.
 const EDGES: [u64; 14] = [
@@ -52,8 +36,8 @@ fn mutate(sound: &[u8], random: &mut Random) -> Vec<u8> {
             0 => bytes[at] ^= 1 << random.below(8),
             1 => bytes[at] = random.next() as u8,
             2 => bytes.truncate(at),
-            3 => overwrite(&mut bytes, at, &EDGES[random.below(EDGES.len())].to_le_bytes()),
-            4 => overwrite(&mut bytes, at, &(EDGES[random.below(EDGES.len())] as u32).to_le_bytes()),
+            3 => overwrite(&mut bytes, at, &random.pick(&EDGES).to_le_bytes()),
+            4 => overwrite(&mut bytes, at, &(random.pick(&EDGES) as u32).to_le_bytes()),
             5 => {
                 let end = (at + random.below(40)).min(bytes.len());
                 bytes.drain(at..end);

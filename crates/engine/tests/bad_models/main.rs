@@ -11,6 +11,8 @@ mod edit;
 mod gguf;
 mod hf;
 mod mutations;
+#[path = "../support/random.rs"]
+mod random;
 mod vocabulary;
 #[path = "../../src/weights/tests/writer.rs"]
 #[allow(dead_code, reason = "written for more tests than these")]

@@ -2,6 +2,7 @@
 //! never a panic, and never more memory than the limit. Weights may become NaN and give logits that are.
 
 use super::edit::{Folder, read_gguf};
+use super::random::Random;
 use super::writer::Gguf;
 use super::{alloc, golden, run};
 use serde_json::{Value, json};
@@ -10,27 +11,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 const MAX_ALLOCATION: usize = 256 << 20;
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
-}
 
 /// Numbers that counts and sizes go wrong at.
 const EDGES: [u64; 18] = [
@@ -87,13 +67,13 @@ fn damage(bytes: &mut Vec<u8>, n_header: usize, random: &mut Random) {
         0 => bytes[at] ^= 1 << random.below(8),
         1 => bytes[at] = random.next() as u8,
         2 => {
-            let edge = random.of(&EDGES).to_le_bytes();
-            let n = random.of(&[4, 8]).min(bytes.len() - at);
+            let edge = random.pick(&EDGES).to_le_bytes();
+            let n = random.pick(&[4, 8]).min(bytes.len() - at);
             bytes[at..at + n].copy_from_slice(&edge[..n]);
         }
         3 => {
             let end = (at + 1 + random.below(8)).min(bytes.len());
-            bytes[at..end].fill(random.of(&[0, 0x7f, 0xff]));
+            bytes[at..end].fill(random.pick(&[0, 0x7f, 0xff]));
         }
         _ => {
             // Longer weights are not there any more.
@@ -114,15 +94,15 @@ fn change_key(gguf: &mut Gguf, random: &mut Random) {
     match (random.below(6), *value_type) {
         (0, _) => drop(gguf.keys.remove(i)),
         // Another type, with the bytes of the old one.
-        (1, _) => *value_type = random.of(&[0, 2, 4, 5, 6, 7, 10, 11, 12]),
-        (_, 4..=5) => *value = (random.of(&EDGES) as u32).to_le_bytes().to_vec(),
-        (_, 6) => *value = random.of(&EDGE_FLOATS).to_le_bytes().to_vec(),
+        (1, _) => *value_type = random.pick(&[0, 2, 4, 5, 6, 7, 10, 11, 12]),
+        (_, 4..=5) => *value = (random.pick(&EDGES) as u32).to_le_bytes().to_vec(),
+        (_, 6) => *value = random.pick(&EDGE_FLOATS).to_le_bytes().to_vec(),
         (_, 8) => {
-            *value = super::writer::string(random.of(&["llama", "qwen2", "qwen3", "", "linear"]).as_bytes())
+            *value = super::writer::string(random.pick(&["llama", "qwen2", "qwen3", "", "linear"]).as_bytes())
         }
         _ => {
             // A wider integer, so that numbers beyond 32 bits are met.
-            (*value_type, *value) = (10, random.of(&EDGES).to_le_bytes().to_vec());
+            (*value_type, *value) = (10, random.pick(&EDGES).to_le_bytes().to_vec());
         }
     }
 }
@@ -135,9 +115,9 @@ fn change_tensor(gguf: &mut Gguf, random: &mut Random) {
         1 => gguf.tensors[i].dims.reverse(),
         2 => {
             let d = random.below(gguf.tensors[i].dims.len());
-            gguf.tensors[i].dims[d] = random.of(&EDGES);
+            gguf.tensors[i].dims[d] = random.pick(&EDGES);
         }
-        3 => gguf.tensors[i].ggml_type = random.of(&[0, 1, 2, 3, 8, 12, 14, 30, 99]),
+        3 => gguf.tensors[i].ggml_type = random.pick(&[0, 1, 2, 3, 8, 12, 14, 30, 99]),
         4 => {
             let name = gguf.tensors[j].name.clone();
             gguf.tensors[j].name = std::mem::replace(&mut gguf.tensors[i].name, name);
@@ -177,13 +157,13 @@ fn changed_gguf_files() {
 fn any_value(random: &mut Random) -> Value {
     match random.below(10) {
         0 => Value::Null,
-        1 => json!(random.of(&["llama", "mistral", "qwen2", "qwen3", "linear", "llama3", "silu", ""])),
+        1 => json!(random.pick(&["llama", "mistral", "qwen2", "qwen3", "linear", "llama3", "silu", ""])),
         2 => json!(random.next().is_multiple_of(2)),
         3 => json!(-(random.below(100) as i64)),
         4 => json!([1, "full_attention"]),
-        5 => json!({"rope_type": random.of(&["linear", "llama3", "default", "yarn"]), "factor": 2.0}),
-        6 => json!(f64::from(random.of(&EDGE_FLOATS))),
-        _ => json!(random.of(&EDGES)),
+        5 => json!({"rope_type": random.pick(&["linear", "llama3", "default", "yarn"]), "factor": 2.0}),
+        6 => json!(f64::from(random.pick(&EDGE_FLOATS))),
+        _ => json!(random.pick(&EDGES)),
     }
 }
 

@@ -100,10 +100,12 @@ pub trait Simd: Copy {
 
     /// Vectors of 16 lanes that the registers hold.
     const REGISTERS: usize;
-    /// Tokens that share one unpacked weight in a tile of the integer cores, at most.
+    /// Tokens of a tile of one panel, at most: 8, 4, 2 or 1. They share its unpacked weights. Of the integer cores, and
+    /// of the f32 core.
     const INT_TILE: usize;
-    /// The same for the f32 core.
     const F32_TILE: usize;
+    /// Whether the registers hold tiles of two panels, which share what is read of the tokens.
+    const PAIRS: bool;
 
     // ---- f32
     fn splat(self, x: f32) -> Self::F;
@@ -126,6 +128,8 @@ pub trait Simd: Copy {
 
     // ---- i32
     fn splat_i32(self, x: i32) -> Self::I;
+    /// a - 32 * b.
+    fn sub_32_times(self, a: Self::I, b: Self::I) -> Self::I;
     /// Rounded once, to nearest even.
     fn to_f32(self, a: Self::I) -> Self::F;
     /// 2^a for a in -126..=127.
@@ -139,39 +143,59 @@ pub trait Simd: Copy {
     fn load_i8(self, from: &[i8; LANES]) -> Self::I;
     fn load_u8(self, from: &[u8; LANES]) -> Self::I;
 
-    // ---- integer cores. `w` holds 16 rows, row r in dword r of each 64 bytes; `a[t]` are a token's activations.
+    // ---- integer cores: exact sums over a sub-block of 32 k, for R panels of 16 rows and T tokens. `w[r]` holds row
+    // 16 r + i in dword i of each 64 bytes; `a[t]` are a token's activations. Every core adds to `acc[r][t]`.
+
     /// A factor of 0..=63, or of -128..=127.
     fn scale_u8(self, from: &[u8; LANES]) -> Self::Scale;
     fn scale_i8(self, from: &[i8; LANES]) -> Self::Scale;
-    fn scale_one(self) -> Self::Scale;
 
-    /// acc[t] += scale * sum over 32 k of w[k] * a[t][k], exactly; weights 0..=15.
+    /// acc += sum of w * a; weights 0..=15.
     /// Chunk i of 64 bytes: low nibbles are k = 4i..4i+4, high nibbles k = 16+4i..20+4i.
-    fn dot_u4<const T: usize>(
+    fn sum_u4<const R: usize, const T: usize>(
         self,
-        w: &[u8; 256],
+        w: [&[u8; 256]; R],
         a: [&[i8; 32]; T],
-        scale: Self::Scale,
-        acc: &mut [Self::I; T],
+        acc: &mut [[Self::I; T]; R],
     );
 
-    /// acc[t] += scale[0] * (first 16 k) + scale[1] * (last 16 k), exactly; weights 0..=63.
-    /// `low` as in `dot_u4`; `high`: bits 4 and 5, chunk c of 64 bytes holds in its bits 2f, 2f+1 those of the low
+    /// acc += scale * (sum of w * a); as `sum_u4`.
+    fn dot_u4<const R: usize, const T: usize>(
+        self,
+        w: [&[u8; 256]; R],
+        a: [&[i8; 32]; T],
+        scale: [Self::Scale; R],
+        acc: &mut [[Self::I; T]; R],
+    );
+
+    /// acc += scale[0] * (first 16 k) + scale[1] * (last 16 k); weights 0..=63.
+    /// `low` as in `sum_u4`; `high`: bits 4 and 5, chunk c of 64 bytes holds in its bits 2f, 2f+1 those of the low
     /// nibbles (even f) or high nibbles (odd f) of chunk 2c + f/2 of `low`.
-    fn dot_u6<const T: usize>(
+    fn dot_u6<const R: usize, const T: usize>(
         self,
-        low: &[u8; 256],
-        high: &[u8; 128],
+        low: [&[u8; 256]; R],
+        high: [&[u8; 128]; R],
         a: [&[i8; 32]; T],
-        scale: [Self::Scale; 2],
-        acc: &mut [Self::I; T],
+        scale: [[Self::Scale; 2]; R],
+        acc: &mut [[Self::I; T]; R],
     );
 
-    /// acc[t] += sum over 32 k of w[k] * a[t][k], exactly; weights -128..=127, chunk i of 64 bytes: k = 4i..4i+4.
-    fn dot_i8<const T: usize>(self, w: &[i8; 512], a: [&[i8; 32]; T], acc: &mut [Self::I; T]);
+    /// acc += sum of (w - 128) * a; chunk i of 64 bytes: k = 4i..4i+4. `a_sums[t]` is the sum of `a[t]`.
+    fn sum_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[u8; 512]; R],
+        a: [&[i8; 32]; T],
+        a_sums: [i32; T],
+        acc: &mut [[Self::I; T]; R],
+    );
 
-    /// acc[t] += first * a[t][0] + second * a[t][1], exactly; products and sums must fit i32.
-    fn dot_pair<const T: usize>(self, pair: Self::Pair, a: [[i16; 2]; T], acc: &mut [Self::I; T]);
+    /// acc += first * a[t][0] + second * a[t][1]; products and sums must fit i32.
+    fn dot_pair<const R: usize, const T: usize>(
+        self,
+        pair: [Self::Pair; R],
+        a: [&[i16; 2]; T],
+        acc: &mut [[Self::I; T]; R],
+    );
     /// Two small integers a row (one for each half of a sub-block, or of two sub-blocks), as i16.
     type Pair: Copy;
     fn pair_u8(self, first: &[u8; LANES], second: &[u8; LANES]) -> Self::Pair;

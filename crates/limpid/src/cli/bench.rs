@@ -11,6 +11,7 @@ use clap::Args;
 use limpid_engine::TokenId;
 use limpid_engine::kv::{KvCache, SeqId};
 use limpid_engine::model::{Batch, BatchRow, Forward, MemoryPlan, Model, ModelOptions, Want};
+use limpid_engine::sampling::{Purpose, Stream};
 use limpid_engine::trace::NoTrace;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -96,7 +97,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
     // A fork copies the page that it writes into first.
     let n_pages = sizing.n_pages(longest) + args.sequences;
     let kv = KvCache::new(model.kv_layout().clone(), n_pages)?;
-    let mut bench = Bench { random: SplitMix64(SEED), batch: Batch::default(), model, kv };
+    let mut bench = Bench { tokens: RandomTokens::new(SEED), batch: Batch::default(), model, kv };
     let (prefill, decode) = bench.measure(args)?;
     let json = BenchJson::new(args, &setup, &file, &plan, prefill, decode);
     if args.json {
@@ -129,15 +130,21 @@ impl BenchArgs {
 /// The same tokens in every run.
 const SEED: u64 = 1;
 
-/// Random numbers without state beyond a counter (Steele, Lea, Flood 2014).
-struct SplitMix64(u64);
+/// Tokens that look random: those that a request with this seed would draw if all were equally likely.
+struct RandomTokens {
+    stream: Stream,
+    n_drawn: u32,
+}
 
-impl SplitMix64 {
-    fn token(&mut self, vocab_size: usize) -> TokenId {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        TokenId(((x ^ (x >> 31)) % vocab_size as u64) as u32)
+impl RandomTokens {
+    fn new(seed: u64) -> Self {
+        Self { stream: Stream::new(seed), n_drawn: 0 }
+    }
+
+    fn next(&mut self, vocab_size: usize) -> TokenId {
+        let token = self.stream.below(vocab_size as u64, self.n_drawn, Purpose::Draw);
+        self.n_drawn = self.n_drawn.wrapping_add(1);
+        TokenId(token as u32)
     }
 }
 
@@ -145,7 +152,7 @@ struct Bench {
     model: Model,
     kv: KvCache,
     batch: Batch,
-    random: SplitMix64,
+    tokens: RandomTokens,
 }
 
 impl Bench {
@@ -222,7 +229,7 @@ impl Bench {
         for position in first..first + n_rows {
             let is_last = position + 1 == first + n_rows;
             let want = if is_last && last_wants_logits { Want::Logits } else { Want::Nothing };
-            let token = self.random.token(vocab_size);
+            let token = self.tokens.next(vocab_size);
             self.batch.rows.push(BatchRow { token, position: position as u32, seq, want });
         }
         Ok(())
