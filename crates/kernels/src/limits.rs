@@ -38,7 +38,7 @@ const ROUNDS: usize = 20_000;
 impl Limits {
     /// Takes a second and 300 MiB.
     pub fn measure(cpu: &Cpu) -> Result<Self, AllocError> {
-        let mut memory = Buffer::zeroed(READ_BYTES / size_of::<f32>())?;
+        let mut memory = Buffer::written(READ_BYTES / size_of::<f32>())?;
         memory.fill(1.0); // memory that was never written is one page of zeros
         Ok(Self {
             read_gb_per_s: read(cpu, &memory),
