@@ -4,6 +4,7 @@
 mod bench;
 mod harness;
 mod inspect;
+mod json;
 mod logits;
 mod run;
 mod sampling;
