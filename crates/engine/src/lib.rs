@@ -7,7 +7,6 @@
 pub struct TokenId(pub u32);
 
 pub mod chat;
-pub mod decode;
 pub mod engine;
 pub mod kv;
 pub mod model;

@@ -1,4 +1,4 @@
-//! The four metrics (TTFT, TPOT, throughput, memory): plain types and a recorder.
+//! The times of a request, TTFT and TPOT: plain types and a recorder.
 //!
 //! There is no clock here. Times are handed in as [`Duration`]s since any one moment, from one monotonic
 //! clock.
@@ -36,8 +36,6 @@ pub struct RequestTimings {
     /// Tokens whose prefill was computed; tokens taken from a cache are not among them.
     pub n_prefilled: usize,
     pub n_output: usize,
-    /// The gaps between tokens (ITL), n_output - 1 of them; empty unless asked for.
-    pub gaps: Vec<Duration>,
 }
 
 impl RequestTimings {
@@ -71,7 +69,6 @@ pub struct RequestRecorder {
     last_token: Duration,
     n_prefilled: usize,
     n_output: usize,
-    gaps: Option<Vec<Duration>>,
 }
 
 impl RequestRecorder {
@@ -87,13 +84,7 @@ impl RequestRecorder {
             last_token: Duration::ZERO,
             n_prefilled: 0,
             n_output: 0,
-            gaps: None,
         }
-    }
-
-    /// Also keeps the gaps between up to `n_tokens` tokens; gaps beyond that allocate.
-    pub fn keep_gaps(&mut self, n_tokens: usize) {
-        self.gaps = Some(Vec::with_capacity(n_tokens.saturating_sub(1)));
     }
 
     /// The first step that works on the request begins; later calls change nothing.
@@ -112,11 +103,7 @@ impl RequestRecorder {
 
     /// A token is handed over, with or without content.
     pub fn token(&mut self, at: Duration, has_content: bool) {
-        if self.first_token.is_none() {
-            self.first_token = Some(at);
-        } else if let Some(gaps) = &mut self.gaps {
-            gaps.push(at.saturating_sub(self.last_token));
-        }
+        self.first_token.get_or_insert(at);
         if has_content {
             self.first_content.get_or_insert(at);
         }
@@ -131,7 +118,6 @@ impl RequestRecorder {
             decode: self.first_token.map_or(Duration::ZERO, |first| self.last_token.saturating_sub(first)),
             n_prefilled: self.n_prefilled,
             n_output: self.n_output,
-            gaps: self.gaps.clone().unwrap_or_default(),
         }
     }
 
@@ -143,54 +129,6 @@ impl RequestRecorder {
             prefill: prefilled.saturating_sub(started),
             first_sample: first_content.saturating_sub(prefilled),
         })
-    }
-}
-
-/// What was done in a window of time.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Throughput {
-    pub window: Duration,
-    pub n_requests: usize,
-    pub n_prompt_tokens: usize,
-    pub n_output_tokens: usize,
-}
-
-impl Throughput {
-    /// None for an empty window, as of the other two.
-    pub fn output_tok_per_s(&self) -> Option<f64> {
-        rate(self.n_output_tokens, self.window)
-    }
-
-    /// Prompt and output tokens.
-    pub fn total_tok_per_s(&self) -> Option<f64> {
-        rate(self.n_prompt_tokens + self.n_output_tokens, self.window)
-    }
-
-    pub fn requests_per_s(&self) -> Option<f64> {
-        rate(self.n_requests, self.window)
-    }
-}
-
-/// Bytes of memory.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Memory {
-    pub weights: u64,
-    /// Pages that the cache may fill.
-    pub kv_reserved: u64,
-    /// Pages in use, at most the reserved ones.
-    pub kv_used: u64,
-    /// Activations and scratch.
-    pub workspace: u64,
-    /// The program itself, tokenizer, buffers for text.
-    pub runtime: u64,
-    /// The most that was resident at once, as measured.
-    pub peak: u64,
-}
-
-impl Memory {
-    /// Weights + KV reserved + workspace + runtime: what the plan says, to be shown beside the measured peak.
-    pub fn allocated(&self) -> u64 {
-        self.weights + self.kv_reserved + self.workspace + self.runtime
     }
 }
 
@@ -228,7 +166,6 @@ mod tests {
     #[test]
     fn tpot_is_the_mean_gap_from_the_first_token_on() {
         let mut recorder = RequestRecorder::new(ms(0), ms(0));
-        recorder.keep_gaps(4);
         assert_eq!(recorder.timings().tpot(), None);
         recorder.token(ms(500), false);
         assert_eq!(recorder.timings().tpot(), None, "one token has no gap");
@@ -240,31 +177,5 @@ mod tests {
         assert_eq!(timings.n_output, 4);
         assert_eq!(timings.tpot(), Some(ms(20)));
         assert_eq!(timings.decode_tok_per_s(), Some(50.0));
-        assert_eq!(timings.gaps, [ms(10), ms(30), ms(20)]);
-    }
-
-    #[test]
-    fn gaps_are_kept_only_when_asked_for() {
-        let mut recorder = RequestRecorder::new(ms(0), ms(0));
-        recorder.token(ms(1), true);
-        recorder.token(ms(2), true);
-        assert_eq!(recorder.timings().gaps, []);
-    }
-
-    #[test]
-    fn throughput_is_over_the_window() {
-        let throughput =
-            Throughput { window: ms(2000), n_requests: 3, n_prompt_tokens: 100, n_output_tokens: 50 };
-        assert_eq!(throughput.output_tok_per_s(), Some(25.0));
-        assert_eq!(throughput.total_tok_per_s(), Some(75.0));
-        assert_eq!(throughput.requests_per_s(), Some(1.5));
-        assert_eq!(Throughput { window: ms(0), ..throughput }.output_tok_per_s(), None);
-    }
-
-    #[test]
-    fn allocated_counts_reserved_pages_once() {
-        let memory =
-            Memory { weights: 1, kv_reserved: 10, kv_used: 5, workspace: 100, runtime: 1000, peak: 7 };
-        assert_eq!(memory.allocated(), 1111);
     }
 }

@@ -4,6 +4,7 @@ mod harness;
 
 use limpid_engine::engine::{EngineConfig, Events};
 use limpid_engine::sampling::{IgnoreEos, SamplingParams, StopParams};
+use limpid_engine::trace::NoTrace;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -55,7 +56,7 @@ fn decoding_allocates_nothing() {
     }
     let mut events = Events::default();
     let mut step = |engine: &mut limpid_engine::engine::Engine| {
-        engine.step(&mut events);
+        engine.step(&mut events, &mut NoTrace);
         let n_bytes: usize = events.iter().count();
         events.clear();
         n_bytes

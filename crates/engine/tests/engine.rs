@@ -101,7 +101,7 @@ fn texts_by_step(mut engine: Engine, request: limpid_engine::engine::Request) ->
     let id = engine.submit(request).unwrap();
     let (mut log, mut events, mut texts, mut n_bytes) = (Log::default(), Events::default(), vec![], 0);
     while !engine.is_idle() {
-        engine.step(&mut events);
+        engine.step(&mut events, &mut NoTrace);
         log.take(&mut events);
         let text = &log.0[&id].text;
         texts.push(text[n_bytes..].to_owned());
@@ -117,14 +117,20 @@ fn a_request_is_refused_for_what_it_asks_itself() {
     let unknown = SubmitError::UnknownToken { token: TokenId(48), position: 1, vocab_size: 48 };
     assert_eq!(engine.submit(request(&[3, 48], 5)), Err(unknown));
     let error = engine.submit(request(&[3; 96], 5)).unwrap_err();
-    let limit = LengthLimit::Context;
+    let limit = LengthLimit::Model;
     assert_eq!(error, SubmitError::TooLong { n_prompt: 96, max_tokens: 5, limit, max_len: 100 });
-    for part in ["96 tokens", "101 together", "holds 100", "lower max_tokens to 4"] {
-        assert!(error.to_string().contains(part), "{error}");
-    }
+    let expected = "the prompt has 96 tokens and max_tokens is 5, 101 together, but the model's context holds 100. \
+                    Lower max_tokens to 4 or shorten the prompt";
+    assert_eq!(error.to_string(), expected, "what the model was made for cannot be enlarged");
     engine.submit(request(&[3; 95], 5)).unwrap();
-    let full = SubmitError::PromptTooLong { n_prompt: 100, limit, max_len: 100 };
-    assert_eq!(engine.submit(request(&[3; 100], 1)), Err(full));
+    for (n_prompt, no_room) in [(100, ": no room for an answer"), (101, "")] {
+        let error = engine.submit(request(&vec![3; n_prompt], 1)).unwrap_err();
+        assert_eq!(error, SubmitError::PromptTooLong { n_prompt, limit, max_len: 100 });
+        let expected = format!(
+            "the prompt has {n_prompt} tokens, and the model's context holds 100{no_room}. Shorten the prompt"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
     assert!(engine.submit(request(&[3], 0)).unwrap_err().to_string().contains("max_tokens is 0"));
     let mut impatient = request(&[3], 4);
     impatient.sampling.min_tokens = 5;
@@ -138,6 +144,7 @@ fn the_pool_limits_a_request_where_it_is_smaller_than_the_context() {
     let error = small.submit(request(&[3; 100], 29)).unwrap_err();
     let limit = LengthLimit::KvCache;
     assert_eq!(error, SubmitError::TooLong { n_prompt: 100, max_tokens: 29, limit, max_len: 128 });
+    assert!(error.to_string().ends_with(", or enlarge the KV cache"), "{error}");
     // Layers that all have a window give back pages as they go: two pages are enough for any length.
     let outcome = run_alone(
         engine(&EngineConfig { prefill_chunk: 1, ..config }, &[Some(50)], None),
@@ -149,6 +156,15 @@ fn the_pool_limits_a_request_where_it_is_smaller_than_the_context() {
 fn forbid_eos(mut request: limpid_engine::engine::Request) -> limpid_engine::engine::Request {
     request.sampling.ignore_eos = IgnoreEos::Forbid;
     request
+}
+
+#[test]
+fn a_context_below_the_models_can_be_enlarged() {
+    let (model, config) = (fake(&config()), EngineConfig { context_length: 100, ..config() });
+    let clock = Box::new(TickingClock::default());
+    let mut engine = Engine::new(Box::new(model), harness::tokenizer(), config, clock).unwrap();
+    let error = engine.submit(request(&[3; 96], 5)).unwrap_err();
+    assert!(error.to_string().ends_with(", or enlarge the context"), "{error}");
 }
 
 #[test]
@@ -244,7 +260,7 @@ fn cancelling_gives_pages_back_at_once() {
     let running = engine.submit(held).unwrap();
     let (mut log, mut events) = (Log::default(), Events::default());
     for _ in 0..3 {
-        engine.step(&mut events);
+        engine.step(&mut events, &mut NoTrace);
     }
     let waiting = engine.submit(request(&[BOS.0], 7)).unwrap();
     assert_eq!(engine.kv_stats().n_used_pages, 1);
@@ -284,12 +300,12 @@ fn a_failed_batch_ends_the_requests_in_it_alone() {
     let (mut log, mut events) = (Log::default(), Events::default());
     // Three chunks, the last of which gives the first token.
     for _ in 0..3 {
-        engine.step(&mut events);
+        engine.step(&mut events, &mut NoTrace);
     }
     let second = engine.submit(request(&[3; 40], 5)).unwrap();
     let third = engine.submit(request(&[3; 40], 5)).unwrap();
     // The fourth batch fails: a row of the first request and a chunk of the second. The third has to wait.
-    engine.step(&mut events);
+    engine.step(&mut events, &mut NoTrace);
     log.take(&mut events);
     for failed in [first, second] {
         assert!(matches!(log.0[&failed].finished().error, Some(RequestError::Forward(_))));
@@ -323,10 +339,10 @@ fn first_come_first_served() {
     let (mut log, mut events) = (Log::default(), Events::default());
     while log.0.get(&first).is_none_or(|outcome| outcome.finished.is_none()) {
         assert!(!log.0.contains_key(&second) && !log.0.contains_key(&third));
-        engine.step(&mut events);
+        engine.step(&mut events, &mut NoTrace);
         log.take(&mut events);
     }
-    engine.step(&mut events);
+    engine.step(&mut events, &mut NoTrace);
     log.take(&mut events);
     assert!(log.0[&second].started && log.0[&third].started);
 }
@@ -337,10 +353,10 @@ fn decoding_goes_on_while_a_long_prompt_is_computed() {
     let mut engine = engine(&config, &[None], None);
     let (mut log, mut events) = (Log::default(), Events::default());
     let decoding = engine.submit(forbid_eos(request(&[3], 100))).unwrap();
-    engine.step(&mut events);
+    engine.step(&mut events, &mut NoTrace);
     let long = engine.submit(request(&[5; 20], 1)).unwrap();
     for _ in 0..5 {
-        engine.step(&mut events);
+        engine.step(&mut events, &mut NoTrace);
     }
     log.take(&mut events);
     assert_eq!(log.0[&decoding].tokens.len(), 6, "one token a step");
@@ -354,7 +370,7 @@ fn without_a_kv_cache_pages_are_given_back_after_every_token() {
     let id = uncached.submit(forbid_eos(request(&[3; 10], 5))).unwrap();
     let (mut log, mut events) = (Log::default(), Events::default());
     while !uncached.is_idle() {
-        uncached.step(&mut events);
+        uncached.step(&mut events, &mut NoTrace);
         assert_eq!(uncached.kv_stats().n_used_pages, 0);
     }
     log.take(&mut events);

@@ -11,6 +11,7 @@ use limpid_engine::TokenId;
 use limpid_engine::engine::{Engine, EngineConfig, Events, Request, RequestId, SubmitError};
 use limpid_engine::sampling::{FinishReason, IgnoreEos, SamplingParams, StopParams};
 use limpid_engine::tokenizer::Detokenizer;
+use limpid_engine::trace::NoTrace;
 use random::Random;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -144,7 +145,7 @@ impl Simulation {
     }
 
     fn step(&mut self, config: &EngineConfig) {
-        self.engine.step(&mut self.events);
+        self.engine.step(&mut self.events, &mut NoTrace);
         self.log.take(&mut self.events);
         self.engine.check_integrity().unwrap();
         assert!(self.engine.n_running() <= config.max_sequences);

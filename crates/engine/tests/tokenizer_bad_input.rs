@@ -120,6 +120,34 @@ fn hf_without_a_tokenizer() {
 }
 
 #[test]
+fn ids_in_configurations_must_be_ids() {
+    let file = serde_json::to_vec(&llama3()).unwrap();
+    let built = |config: &Value, generation_config: &Value| {
+        let tokenizer = HfTokenizer {
+            tokenizer_json: Some(&file),
+            config: Some(config),
+            generation_config: Some(generation_config),
+            ..HfTokenizer::default()
+        };
+        tokenizer.build()
+    };
+    let sound = json!({});
+    for wrong in [json!("</s>"), json!(2.5), json!(-1), json!([2, "3"]), json!({"id": 2}), json!(true)] {
+        let wrong = json!({ "eos_token_id": wrong });
+        refused(
+            built(&sound, &wrong),
+            &["generation_config.json eos_token_id", "a token id or a list of them"],
+        );
+        refused(built(&wrong, &sound), &["config.json eos_token_id", "a token id or a list of them"]);
+    }
+    refused(built(&json!({"bos_token_id": "<s>"}), &sound), &["config.json bos_token_id", "\"<s>\""]);
+    for sound in [json!({"eos_token_id": null}), json!({"eos_token_id": 2}), json!({"eos_token_id": [2, 3]})]
+    {
+        assert!(built(&sound, &sound).is_ok());
+    }
+}
+
+#[test]
 fn hf_parts_that_are_not_known() {
     refused(with("/model/type", json!("WordPiece")), &["tokenizer.json: model", "WordPiece", "BPE"]);
     refused(with("/decoder", json!({"type": "CTC"})), &["tokenizer.json: decoder", "CTC", "ByteLevel"]);

@@ -1,5 +1,6 @@
 //! Aligned memory: plain buffers, and rows of f32.
 
+use memmap2::MmapMut;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -34,11 +35,17 @@ pub struct AllocError {
     pub bytes: usize,
 }
 
+/// From this size on, memory comes in pages of 2 MiB where the system has them: a pass over the weights would else
+/// spend a good part of its time on looking up addresses. (Measured in SPEED.md.)
+const HUGE: usize = 2 << 20;
+
 /// A zeroed array of fixed length, aligned to [`ALIGNMENT`]. Large ones take physical memory only where they are
 /// written (the system hands out zero pages).
 pub struct Buffer<T: Plain> {
     ptr: NonNull<T>,
     len: usize,
+    /// Where the memory of a large one comes from; else the allocator.
+    mapping: Option<MmapMut>,
 }
 
 // SAFETY: the buffer owns its memory, and `Plain` types may be sent and shared.
@@ -49,13 +56,29 @@ unsafe impl<T: Plain> Sync for Buffer<T> {}
 impl<T: Plain> Buffer<T> {
     pub fn zeroed(len: usize) -> Result<Self, AllocError> {
         if len == 0 || size_of::<T>() == 0 {
-            return Ok(Self { ptr: NonNull::dangling(), len });
+            return Ok(Self { ptr: NonNull::dangling(), len, mapping: None });
         }
         let layout = Self::layout(len).ok_or(AllocError { bytes: usize::MAX })?;
+        if layout.size() >= HUGE && layout.align() <= HUGE {
+            return Self::mapped(len, layout.size());
+        }
         // SAFETY: the layout has a size above 0.
         let ptr = unsafe { alloc_zeroed(layout) };
         let ptr = NonNull::new(ptr.cast()).ok_or(AllocError { bytes: layout.size() })?;
-        Ok(Self { ptr, len })
+        Ok(Self { ptr, len, mapping: None })
+    }
+
+    /// Pages of the system, of the large kind if it has them, starting where one starts.
+    fn mapped(len: usize, bytes: usize) -> Result<Self, AllocError> {
+        let error = AllocError { bytes };
+        let room = bytes.checked_add(HUGE).ok_or(error)?;
+        let mut mapping = MmapMut::map_anon(room).map_err(|_| error)?;
+        // A system that refuses the advice gives small pages: slower, and the same bytes.
+        #[cfg(target_os = "linux")]
+        let _ = mapping.advise(memmap2::Advice::HugePage);
+        let offset = mapping.as_ptr().align_offset(HUGE);
+        let ptr = NonNull::from(&mut mapping[offset..][..bytes]).cast();
+        Ok(Self { ptr, len, mapping: Some(mapping) })
     }
 
     pub fn bytes(&self) -> usize {
@@ -69,7 +92,7 @@ impl<T: Plain> Buffer<T> {
 
 impl<T: Plain> Drop for Buffer<T> {
     fn drop(&mut self) {
-        if self.len == 0 || size_of::<T>() == 0 {
+        if self.len == 0 || size_of::<T>() == 0 || self.mapping.is_some() {
             return;
         }
         if let Some(layout) = Self::layout(self.len) {

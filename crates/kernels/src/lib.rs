@@ -6,10 +6,12 @@
 //! - `simd`: the virtual vector of 16 lanes and its implementations.
 //! - `quant`: one folder per weight format.  `matrix`: a weight matrix, repacked into panels of 16 rows.
 //! - `ops`: the operations of a forward pass, one file each; the future GPU seam.
+//! - `limits`: what the processor can do at best, measured.
 //! - `reference`: the naive version of every operation, in f64: the oracle of the tests.
 
 pub mod buffer;
 pub mod isa;
+pub mod limits;
 pub mod matrix;
 pub mod ops;
 pub mod pool;

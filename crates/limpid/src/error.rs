@@ -4,7 +4,7 @@ use crate::console;
 use limpid_engine::chat::ChatError;
 use limpid_engine::engine::{ConfigError, RequestError, SubmitError};
 use limpid_engine::model::{ForwardError, ModelError};
-use limpid_engine::sampling::ParamError;
+use limpid_engine::sampling::{DefaultsError, ParamError};
 use limpid_engine::tokenizer::TokenizerError;
 use limpid_engine::weights::WeightsError;
 use limpid_kernels::buffer::AllocError;
@@ -30,7 +30,7 @@ pub(crate) enum CliError {
     /// Nobody reads standard output any more (`| head`).
     #[error("nobody reads standard output")]
     ClosedPipe,
-    #[error("--{}", .0.to_string().replace('_', "-"))]
+    #[error("--{} is {}, allowed is {}", .0.name.replace('_', "-"), .0.value, .0.allowed)]
     Param(ParamError),
     #[error(transparent)]
     Submit(SubmitError),
@@ -45,9 +45,12 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Chat(#[from] ChatError),
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Defaults(#[from] DefaultsError),
     #[error(transparent)]
-    Request(#[from] RequestError),
+    Config(#[from] ConfigError),
+    /// What a model, called so, could not do.
+    #[error("{model}: {error}")]
+    Request { model: String, error: RequestError },
     #[error(transparent)]
     Forward(#[from] ForwardError),
     #[error(transparent)]
@@ -83,10 +86,14 @@ impl CliError {
     }
 }
 
+/// An option that asks for too much is the command line's fault, and is called as it is spelled there.
 impl From<SubmitError> for CliError {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::Param(error) => Self::Param(error),
+            SubmitError::TooLong { .. } => {
+                Self::usage(error.to_string().replace("max_tokens", "--max-tokens"))
+            }
             other => Self::Submit(other),
         }
     }

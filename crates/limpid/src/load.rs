@@ -1,13 +1,11 @@
-//! From a path to an opened model: the file, its configuration, tokenizer, chat template and default sampling.
+//! From a path to an opened model: the file, its configuration and its tokenizer.
 
 use crate::console::Console;
 use crate::error::CliError;
 use crate::progress::{Progress, Unit};
 use limpid_engine::model::{Model, ModelConfig, ModelOptions, arch};
-use limpid_engine::sampling::{Defaults, ParamError};
 use limpid_engine::tokenizer::Tokenizer;
-use limpid_engine::weights::gguf::Value;
-use limpid_engine::weights::{Metadata, WeightsFile};
+use limpid_engine::weights::WeightsFile;
 use limpid_kernels::Cpu;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,32 +39,13 @@ impl ModelFile {
         if self.is_embedded { POCKET_NAME.to_owned() } else { self.weights.path().display().to_string() }
     }
 
+    /// Bytes of the program itself that loading brings into memory and that stay there: the embedded model's.
+    pub(crate) fn bytes_in_program(&self) -> usize {
+        if self.is_embedded { POCKET.len() } else { 0 }
+    }
+
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer, CliError> {
         Ok(Tokenizer::new(self.weights.metadata())?)
-    }
-
-    /// Jinja, as it came with the model.
-    pub(crate) fn chat_template(&self) -> Result<Option<&str>, CliError> {
-        Ok(match self.weights.metadata() {
-            Metadata::Gguf(metadata) => metadata.str("tokenizer.chat_template")?,
-            Metadata::HuggingFace(metadata) => metadata.chat_template.as_deref(),
-        })
-    }
-
-    pub(crate) fn defaults(&self) -> Result<Defaults, CliError> {
-        let defaults = match self.weights.metadata() {
-            Metadata::Gguf(metadata) => Defaults::from_hints(|key| match metadata.get(key)? {
-                Value::Int(value) => Some(*value as f64),
-                Value::Float(value) => Some(*value),
-                _ => None,
-            }),
-            Metadata::HuggingFace(metadata) => match &metadata.generation_config {
-                Some(config) => Defaults::from_generation_config(config),
-                None => Ok(Defaults::limpid()),
-            },
-        };
-        // The file is at fault, not an option.
-        defaults.map_err(|error: ParamError| CliError::failure(format!("{}: {error}", self.name())))
     }
 
     /// Reads and repacks the weights, with progress.

@@ -117,6 +117,14 @@ pub(crate) struct ResidentMemory {
     pub(crate) peak: usize,
 }
 
+impl ResidentMemory {
+    /// After `bytes` more.
+    pub(crate) fn plus(self, bytes: usize) -> Self {
+        let now = self.now.saturating_add(bytes);
+        Self { now, peak: self.peak.max(now) }
+    }
+}
+
 /// `None` where the system does not tell.
 pub(crate) fn resident_memory() -> Option<ResidentMemory> {
     let status = fs::read_to_string("/proc/self/status").ok()?;

@@ -23,6 +23,7 @@ pub(crate) enum Unit {
     Tokens,
 }
 
+#[derive(Default)]
 struct Shared {
     done: AtomicU64,
     total: AtomicU64,
@@ -36,22 +37,29 @@ pub(crate) struct Progress {
     printer: Option<JoinHandle<()>>,
 }
 
+/// Where and when lines come.
+struct Printing {
+    silence: Duration,
+    is_terminal: bool,
+    what: &'static str,
+    unit: Unit,
+}
+
 impl Progress {
     /// `what`: what is being done, such as `loading`.
     pub(crate) fn start(console: &Console, what: &'static str, unit: Unit) -> Self {
-        let shared = Arc::new(Shared {
-            done: AtomicU64::new(0),
-            total: AtomicU64::new(0),
-            is_over: Mutex::new(false),
-            over: Condvar::new(),
-        });
-        let printer = (!console.is_quiet()).then(|| {
-            let (shared, is_terminal) = (shared.clone(), console.is_terminal());
-            std::thread::spawn(move || {
-                print(&shared, is_terminal, |done, total| line(what, unit, done, total))
-            })
-        });
-        Self { shared, printer }
+        let shared = Arc::new(Shared::default());
+        let printing = Printing { silence: SILENCE, is_terminal: console.is_terminal(), what, unit };
+        if console.is_quiet() {
+            Self { shared, printer: None }
+        } else {
+            Self::print_to(std::io::stderr(), shared, printing)
+        }
+    }
+
+    fn print_to(mut out: impl Write + Send + 'static, shared: Arc<Shared>, printing: Printing) -> Self {
+        let seen = shared.clone();
+        Self { shared, printer: Some(std::thread::spawn(move || printing.print(&seen, &mut out))) }
     }
 
     pub(crate) fn set(&self, done: u64, total: u64) {
@@ -71,25 +79,28 @@ impl Drop for Progress {
     }
 }
 
-fn print(shared: &Shared, is_terminal: bool, line: impl Fn(u64, u64) -> String) {
-    let mut wait = SILENCE;
-    let mut is_over = shared.is_over.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut has_printed = false;
-    loop {
-        let waited = shared.over.wait_timeout_while(is_over, wait, |is_over| !*is_over);
-        is_over = waited.unwrap_or_else(PoisonError::into_inner).0;
-        let mut stderr = std::io::stderr().lock();
-        // Progress that cannot be shown is no reason to stop.
-        if *is_over {
-            if has_printed && is_terminal {
-                let _ = write!(stderr, "\r\x1b[K");
+impl Printing {
+    fn print(&self, shared: &Shared, out: &mut impl Write) {
+        let mut wait = self.silence;
+        let mut is_over = shared.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut has_printed = false;
+        loop {
+            let waited = shared.over.wait_timeout_while(is_over, wait, |is_over| !*is_over);
+            is_over = waited.unwrap_or_else(PoisonError::into_inner).0;
+            // Progress that cannot be shown is no reason to stop.
+            if *is_over {
+                if has_printed && self.is_terminal {
+                    let _ = out.write_all(b"\r\x1b[K");
+                }
+                return;
             }
-            return;
+            let (done, total) = (shared.done.load(Ordering::Relaxed), shared.total.load(Ordering::Relaxed));
+            let text = line(self.what, self.unit, done, total);
+            let text = if self.is_terminal { format!("\r\x1b[K{text}") } else { format!("{text}\n") };
+            let _ = out.write_all(text.as_bytes());
+            has_printed = true;
+            wait = if self.is_terminal { TERMINAL_INTERVAL } else { LINE_INTERVAL };
         }
-        let text = line(shared.done.load(Ordering::Relaxed), shared.total.load(Ordering::Relaxed));
-        let _ = if is_terminal { write!(stderr, "\r\x1b[K{text}") } else { writeln!(stderr, "{text}") };
-        has_printed = true;
-        wait = if is_terminal { TERMINAL_INTERVAL } else { LINE_INTERVAL };
     }
 }
 
@@ -120,11 +131,65 @@ mod tests {
     }
 
     #[test]
-    fn a_short_phase_ends_at_once() {
+    fn a_short_phase_ends_at_once_and_says_nothing() {
         let start = std::time::Instant::now();
-        let progress = Progress::start(&Console::new(false), "loading", Unit::Bytes);
-        progress.set(1, 2);
-        drop(progress);
+        let written = printed(SILENCE, false, |_| ());
         assert!(start.elapsed() < SILENCE);
+        assert_eq!(written, "");
+    }
+
+    /// Everything that is printed after so long a silence, while `work` runs and is shown what there is so far.
+    fn printed(silence: Duration, is_terminal: bool, work: impl FnOnce(&Written)) -> String {
+        let (written, shared) = (Written::default(), Arc::new(Shared::default()));
+        let printing = Printing { silence, is_terminal, what: "prefill", unit: Unit::Tokens };
+        let progress = Progress::print_to(written.clone(), shared, printing);
+        progress.set(512, 4096);
+        work(&written);
+        drop(progress);
+        written.text()
+    }
+
+    #[test]
+    fn a_long_phase_prints_lines() {
+        let soon = Duration::from_millis(20);
+        let written = printed(soon, false, Written::wait);
+        assert_eq!(written, "limpid: prefill 512 of 4,096 tokens (12 %)\n");
+    }
+
+    #[test]
+    fn on_a_terminal_one_line_is_rewritten_and_erased() {
+        let soon = Duration::from_millis(20);
+        let written = printed(soon, true, Written::wait);
+        let line = "\r\x1b[Klimpid: prefill 512 of 4,096 tokens (12 %)";
+        assert!(written.starts_with(line) && written.ends_with(")\r\x1b[K"), "{written:?}");
+    }
+
+    /// What a printer wrote.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+
+        /// Until there is something.
+        fn wait(&self) {
+            let start = std::time::Instant::now();
+            while self.text().is_empty() {
+                assert!(start.elapsed() < Duration::from_secs(60), "nothing is printed");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 }

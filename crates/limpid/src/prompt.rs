@@ -66,8 +66,8 @@ impl Prompt {
         match self {
             Self::Ids(ids) => Ok(ids),
             Self::Raw(text) => encode_raw(&text, tokenizer),
-            Self::Chat { user, system, template_args } => match file.chat_template()? {
-                Some(template) => encode_chat(template, user, system, template_args, tokenizer),
+            Self::Chat { user, system, template_args } => match ChatTemplate::of(file.weights.metadata())? {
+                Some(template) => encode_chat(&template, user, system, template_args, tokenizer),
                 None if system.is_some() || !template_args.is_empty() => {
                     let option = if system.is_some() { "--system" } else { "--template-arg" };
                     Err(CliError::usage(format!(
@@ -87,7 +87,7 @@ pub(crate) fn encode_raw(text: &str, tokenizer: &Tokenizer) -> Result<Vec<TokenI
 }
 
 fn encode_chat(
-    template: &str,
+    template: &ChatTemplate,
     user: String,
     system: Option<String>,
     args: BTreeMap<String, serde_json::Value>,
@@ -98,7 +98,7 @@ fn encode_chat(
         system.map(|text| message("system", text)).into_iter().chain([message("user", user)]).collect();
     let tokens = TemplateTokens::new(tokenizer);
     let options = RenderOptions { args, now: Some(local_time()), ..RenderOptions::new(&tokens) };
-    let rendered = ChatTemplate::new(template)?.render(&messages, &options)?;
+    let rendered = template.render(&messages, &options)?;
     Ok(tokenizer.encode_rendered(&rendered)?)
 }
 

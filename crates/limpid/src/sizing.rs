@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::machine::AvailableMemory;
 use crate::units;
 use limpid_engine::model::{BatchLimits, MemoryPlan};
-use limpid_kernels::ops::{KvStorage, PAGE_LEN};
+use limpid_kernels::ops::PAGE_LEN;
 
 /// Of the memory that is available, an open-ended run leaves this part to others.
 const LEFT_TO_OTHERS: usize = 16;
@@ -48,11 +48,7 @@ impl Sizing<'_> {
     /// What sequences of `n` positions take.
     pub(crate) fn need(&self, n: usize) -> Need {
         let limits = self.limits(n);
-        let of_group = |group: &limpid_engine::kv::KvGroupLayout| {
-            let n_pages = group.pages_needed(n, limits.max_rows).saturating_mul(self.n_sequences);
-            n_pages.saturating_mul(KvStorage::page_bytes(&group.shape))
-        };
-        let kv = self.plan.kv_layout().groups.iter().map(of_group).fold(0, usize::saturating_add);
+        let kv = self.plan.kv(n, limits.max_rows).saturating_mul(self.n_sequences);
         Need { weights: self.plan.weights(), kv, workspace: self.plan.workspace(limits) }
     }
 

@@ -1,9 +1,17 @@
 //! What can go wrong between messages and a prompt.
 
+use crate::weights::WeightsError;
+use std::path::{Path, PathBuf};
+
 /// Lines are those of the template's source, from 1.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChatError {
+    /// The template of this file, or folder, is at fault.
+    #[error("{}: {cause}; take other messages, go without the template, or get the model again", path.display())]
+    Template { path: PathBuf, cause: Box<ChatError> },
+    #[error(transparent)]
+    Metadata(#[from] WeightsError),
     #[error("the chat template is not valid Jinja, line {line}: {message}")]
     Syntax { line: usize, message: String },
     #[error("the chat template failed in line {line}: {message}")]
@@ -18,7 +26,7 @@ pub enum ChatError {
     TooManySteps { line: usize, limit: u64 },
     #[error("the chat template is refused: a {what} of {n_bytes} bytes, at most {limit} are allowed")]
     TooLong { what: &'static str, n_bytes: usize, limit: usize },
-    #[error("no thread to run the chat template on: {0}")]
+    #[error("no thread to run the chat template on: {0}; end other programs, or allow more threads")]
     Thread(std::io::Error),
     #[error("the template argument `{name}` is one that every template is given; choose another name")]
     ReservedArgument { name: String },
@@ -26,4 +34,22 @@ pub enum ChatError {
     NoMessage { index: usize },
     #[error("the messages hold all of the noncharacters U+FDD0 to U+FDEF; take one of them out")]
     NoMark,
+}
+
+impl ChatError {
+    /// Names the model whose template is at fault; what the caller or the system did wrong stays as it is.
+    pub(super) fn in_model(self, path: Option<&Path>) -> Self {
+        let is_the_templates = matches!(
+            self,
+            Self::Syntax { .. }
+                | Self::Render { .. }
+                | Self::Refused { .. }
+                | Self::TooManySteps { .. }
+                | Self::TooLong { .. }
+        );
+        match path {
+            Some(path) if is_the_templates => Self::Template { path: path.to_owned(), cause: Box::new(self) },
+            _ => self,
+        }
+    }
 }

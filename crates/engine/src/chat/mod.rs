@@ -11,12 +11,14 @@ mod marks;
 mod source;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use minijinja::{Environment, ErrorKind, Value};
 use serde_json::Value as Json;
 
 use crate::TokenId;
 use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::weights::Metadata;
 
 pub use clock::DateTime;
 pub use error::ChatError;
@@ -84,6 +86,8 @@ impl<'a> RenderOptions<'a> {
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
+    /// The model's file or folder, for messages.
+    path: Option<PathBuf>,
 }
 
 /// A rendered prompt that knows which special tokens the template itself wrote. In what came from outside, a mark
@@ -113,13 +117,23 @@ impl Tokenizer {
 }
 
 impl ChatTemplate {
+    /// Compiles the template that came with a model, if one did.
+    pub fn of(metadata: &Metadata) -> Result<Option<Self>, ChatError> {
+        let Some(source) = metadata.chat_template()? else { return Ok(None) };
+        let path = metadata.path().to_owned();
+        match Self::new(source) {
+            Ok(template) => Ok(Some(ChatTemplate { path: Some(path), ..template })),
+            Err(error) => Err(error.in_model(Some(&path))),
+        }
+    }
+
     /// Compiles a template.
     pub fn new(source: &str) -> Result<Self, ChatError> {
         let source = source::prepare(source)?;
         environment::on_large_stack(|| {
             let mut environment = environment::new().map_err(|error| syntax_error(&error))?;
             environment.add_template_owned(NAME, source.clone()).map_err(|error| syntax_error(&error))?;
-            Ok(ChatTemplate { environment, source })
+            Ok(ChatTemplate { environment, source, path: None })
         })
     }
 
@@ -135,6 +149,10 @@ impl ChatTemplate {
     /// Renders messages with whatever keys the template knows (`tool_calls`, content in parts), each a JSON object.
     /// As in transformers, keys without a value are dropped, and reasoning has all the names that templates use.
     pub fn render_json(&self, messages: &[Json], options: &RenderOptions<'_>) -> Result<Rendered, ChatError> {
+        self.try_render(messages, options).map_err(|error| error.in_model(self.path.as_deref()))
+    }
+
+    fn try_render(&self, messages: &[Json], options: &RenderOptions<'_>) -> Result<Rendered, ChatError> {
         const RESERVED: [&str; 2] = ["messages", "add_generation_prompt"];
         if let Some(name) = options.args.keys().find(|name| RESERVED.contains(&name.as_str())) {
             return Err(ChatError::ReservedArgument { name: name.clone() });

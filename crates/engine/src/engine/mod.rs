@@ -12,19 +12,19 @@ mod running;
 mod sequence;
 
 pub use event::{Event, EventKind, Events, Finished, RequestError, Usage};
-pub use request::{LengthLimit, Request, RequestId, SubmitError};
+pub use request::{LengthLimit, PromptLimits, Request, RequestId, SubmitError};
 
 use crate::TokenId;
 use crate::kv::{KvCache, KvStats};
-use crate::model::{Batch, Forward, ForwardError};
-use crate::sampling::{Candidates, FinishReason, ParamError, Sampler, StopMatcher};
+use crate::model::{Batch, Forward, ForwardError, Want};
+use crate::sampling::{Candidates, FinishReason, Sampler, StopMatcher};
 use crate::scheduler::{Budget, FreePages};
 use crate::stats::RequestRecorder;
 use crate::tokenizer::Tokenizer;
-use crate::trace::NoTrace;
+use crate::trace::{Recorder, What};
 use limpid_kernels::buffer::AllocError;
 use running::{Running, Waiting};
-use sequence::TokenLimit;
+use sequence::{Sequence, TokenLimit};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,7 +120,6 @@ impl Engine {
         if self.waiting.len() >= max_waiting {
             return Err(SubmitError::QueueFull { max_waiting });
         }
-        self.check_prompt(&request.prompt)?;
         let limit = self.token_limit(&request)?;
         let Request { prompt, sampling, stop, accepted_at, tokenized_at, .. } = request;
         let stops = StopMatcher::new(&stop, &sampling, &self.eos, self.model.vocab_size())?;
@@ -150,14 +149,18 @@ impl Engine {
         true
     }
 
-    /// Lets requests start, computes one batch, and appends what happened to `events`.
-    pub fn step(&mut self, events: &mut Events) {
+    /// Lets requests start, computes one batch, and appends what happened to `events`. `recorder` is shown what it asks
+    /// for; `NoTrace` asks for nothing, and then looking costs nothing.
+    pub fn step(&mut self, events: &mut Events, recorder: &mut dyn Recorder) {
         self.start_waiting(events);
         self.build_batch();
         if self.batch.rows.is_empty() {
             return;
         }
-        self.compute(events);
+        if recorder.wants(What::Rows) {
+            self.name_rows(recorder);
+        }
+        self.compute(events, recorder);
         self.end_finished(events);
     }
 
@@ -207,44 +210,18 @@ impl Engine {
         Ok(())
     }
 
-    fn check_prompt(&self, prompt: &[TokenId]) -> Result<(), SubmitError> {
-        if prompt.is_empty() {
-            return Err(SubmitError::EmptyPrompt);
-        }
-        let vocab_size = self.model.vocab_size();
-        match prompt.iter().position(|token| token.0 as usize >= vocab_size) {
-            Some(position) => {
-                Err(SubmitError::UnknownToken { token: prompt[position], position, vocab_size })
-            }
-            None => Ok(()),
-        }
-    }
-
     /// How much a request may generate: what it asks, if that fits, or else all that fits.
     fn token_limit(&self, request: &Request) -> Result<TokenLimit, SubmitError> {
         let (in_context, in_pool) = (self.config.context_length, self.kv.max_len(self.config.prefill_chunk));
-        let (limit, max_len) = if in_context <= in_pool {
-            (LengthLimit::Context, in_context)
-        } else {
-            (LengthLimit::KvCache, in_pool)
+        let (limit, max_len) = match in_context {
+            _ if in_pool < in_context => (LengthLimit::KvCache, in_pool),
+            _ if in_context == self.model.context_length() => (LengthLimit::Model, in_context),
+            _ => (LengthLimit::Context, in_context),
         };
-        let n_prompt = request.prompt.len();
-        if n_prompt >= max_len {
-            return Err(SubmitError::PromptTooLong { n_prompt, limit, max_len });
-        }
-        let left = max_len - n_prompt;
-        let max_tokens = request.max_tokens.unwrap_or(left);
-        if max_tokens == 0 {
-            return Err(ParamError::new("max_tokens", 0, "1 or more").into());
-        }
-        if max_tokens > left {
-            return Err(SubmitError::TooLong { n_prompt, max_tokens, limit, max_len });
-        }
-        let min_tokens = request.sampling.min_tokens;
-        if min_tokens as usize > max_tokens {
-            let allowed = format!("at most max_tokens, {max_tokens}");
-            return Err(ParamError::new("min_tokens", min_tokens, &allowed).into());
-        }
+        let limits = PromptLimits { vocab_size: self.model.vocab_size(), limit, max_len };
+        limits.check_prompt(&request.prompt)?;
+        let max_tokens =
+            limits.max_tokens(request.prompt.len(), request.max_tokens, request.sampling.min_tokens)?;
         let reason =
             if request.max_tokens.is_some() { FinishReason::MaxTokens } else { FinishReason::Context };
         Ok(TokenLimit { max_tokens, reason })
@@ -272,14 +249,26 @@ impl Engine {
         }
     }
 
+    /// Tells a recorder whose token each batch row is.
+    fn name_rows(&self, recorder: &mut dyn Recorder) {
+        let owners = self.running.iter().flat_map(|running| {
+            let n_rows = running.sequences.iter().map(Sequence::n_in_batch).sum();
+            std::iter::repeat_n(running.id.0, n_rows)
+        });
+        for (i, (request, row)) in owners.zip(&self.batch.rows).enumerate() {
+            recorder.row(i, request, row.position as usize);
+        }
+    }
+
     /// Runs the model over the batch and chooses a token for every sequence whose last token was in it.
-    fn compute(&mut self, events: &mut Events) {
-        let logits = match self.model.forward(&self.batch, &mut self.kv, &mut NoTrace) {
+    fn compute(&mut self, events: &mut Events, recorder: &mut dyn Recorder) {
+        let logits = match self.model.forward(&self.batch, &mut self.kv, recorder) {
             Ok(logits) => logits,
             Err(error) => return fail_batch(&mut self.running, &error),
         };
         let computed_at = self.clock.now();
-        let mut logits = (0..logits.n_rows()).map(|i| logits.row(i));
+        let wanted = self.batch.rows.iter().enumerate().filter(|(_, row)| row.want == Want::Logits);
+        let mut logits = wanted.enumerate().map(|(i, (row, _))| (row, logits.row(i)));
         for running in &mut self.running {
             for i in 0..running.sequences.len() {
                 let sequence = &mut running.sequences[i];
@@ -292,8 +281,9 @@ impl Engine {
                     self.kv.truncate(sequence.seq, 0);
                     sequence.forget_computed();
                 }
-                let logits = logits.next().expect("a row for every one that wanted logits");
-                match sequence.choose(logits, &mut self.candidates) {
+                let (row, logits) = logits.next().expect("a row for every one that wanted logits");
+                recorder.choice(row);
+                match sequence.choose(logits, &mut self.candidates, recorder) {
                     Ok(id) => {
                         let has_text = running.push(i, id, &self.tokenizer, events);
                         running.recorder.token(self.clock.now(), has_text);

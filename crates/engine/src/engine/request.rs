@@ -26,6 +26,8 @@ pub struct Request {
 /// What limits the length of a sequence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LengthLimit {
+    /// The most that the model was made for: nobody can enlarge it.
+    Model,
     Context,
     KvCache,
 }
@@ -33,9 +35,61 @@ pub enum LengthLimit {
 impl fmt::Display for LengthLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            LengthLimit::Model => "the model's context",
             LengthLimit::Context => "the context",
             LengthLimit::KvCache => "the KV cache",
         })
+    }
+}
+
+/// What prompts are checked against. The engine does so when a request comes; who knows the limits earlier can do it
+/// before a model is loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PromptLimits {
+    pub vocab_size: usize,
+    /// The longest sequence, and what makes it so.
+    pub limit: LengthLimit,
+    pub max_len: usize,
+}
+
+impl PromptLimits {
+    /// Refuses what cannot be computed, whatever is generated afterwards.
+    pub fn check_prompt(&self, prompt: &[TokenId]) -> Result<(), SubmitError> {
+        let &Self { vocab_size, limit, max_len } = self;
+        if prompt.is_empty() {
+            return Err(SubmitError::EmptyPrompt);
+        }
+        if let Some(position) = prompt.iter().position(|token| token.0 as usize >= vocab_size) {
+            return Err(SubmitError::UnknownToken { token: prompt[position], position, vocab_size });
+        }
+        let n_prompt = prompt.len();
+        if n_prompt > max_len { Err(SubmitError::PromptTooLong { n_prompt, limit, max_len }) } else { Ok(()) }
+    }
+
+    /// How many tokens may follow a prompt: what is asked, if that fits, or else all that fits.
+    pub fn max_tokens(
+        &self,
+        n_prompt: usize,
+        asked: Option<usize>,
+        min_tokens: u32,
+    ) -> Result<usize, SubmitError> {
+        let &Self { limit, max_len, .. } = self;
+        if n_prompt >= max_len {
+            return Err(SubmitError::PromptTooLong { n_prompt, limit, max_len });
+        }
+        let left = max_len - n_prompt;
+        let max_tokens = asked.unwrap_or(left);
+        if max_tokens == 0 {
+            return Err(ParamError::new("max_tokens", 0, "1 or more").into());
+        }
+        if max_tokens > left {
+            return Err(SubmitError::TooLong { n_prompt, max_tokens, limit, max_len });
+        }
+        if min_tokens as usize > max_tokens {
+            let allowed = format!("from 0 to {max_tokens}, the most that may be generated");
+            return Err(ParamError::new("min_tokens", min_tokens, &allowed).into());
+        }
+        Ok(max_tokens)
     }
 }
 
@@ -44,21 +98,32 @@ impl fmt::Display for LengthLimit {
 pub enum SubmitError {
     #[error("the prompt is empty; it needs one token at least (BOS would do)")]
     EmptyPrompt,
-    #[error("token id {} at position {position} of the prompt is not in the vocabulary of {vocab_size}", token.0)]
-    UnknownToken { token: TokenId, position: usize, vocab_size: usize },
     #[error(
-        "the prompt has {n_prompt} tokens, and {limit} holds {max_len}: no room for an answer. \
-         Shorten the prompt or enlarge {limit}"
+        "token id {} at position {position} of the prompt is not in the vocabulary; ids go from 0 to {}",
+        token.0, vocab_size.saturating_sub(1)
+    )]
+    UnknownToken { token: TokenId, position: usize, vocab_size: usize },
+    /// Nothing could follow it, or it is longer than the limit by itself.
+    #[error(
+        "the prompt has {n_prompt} tokens, and {limit} holds {max_len}{}. Shorten the prompt{}",
+        if n_prompt > max_len { "" } else { ": no room for an answer" }, or_enlarge(*limit)
     )]
     PromptTooLong { n_prompt: usize, limit: LengthLimit, max_len: usize },
     #[error(
         "the prompt has {n_prompt} tokens and max_tokens is {max_tokens}, {} together, but {limit} holds {max_len}. \
-         Shorten the prompt, lower max_tokens to {} or enlarge {limit}",
-        n_prompt.saturating_add(*max_tokens), max_len - n_prompt
+         Lower max_tokens to {} or shorten the prompt{}",
+        n_prompt.saturating_add(*max_tokens), max_len - n_prompt, or_enlarge(*limit)
     )]
     TooLong { n_prompt: usize, max_tokens: usize, limit: LengthLimit, max_len: usize },
     #[error(transparent)]
     Param(#[from] ParamError),
     #[error("{max_waiting} requests are waiting already, the most that are let in; try again later")]
     QueueFull { max_waiting: usize },
+}
+
+fn or_enlarge(limit: LengthLimit) -> String {
+    match limit {
+        LengthLimit::Model => String::new(),
+        LengthLimit::Context | LengthLimit::KvCache => format!(", or enlarge {limit}"),
+    }
 }

@@ -5,7 +5,7 @@ use crate::kv::SeqId;
 use crate::model::{Batch, BatchRow, Want};
 use crate::sampling::{Candidates, FinishReason, History, SampleError, Sampler, StopMatcher};
 use crate::tokenizer::{Detokenizer, Tokenizer};
-use crate::trace::NoTrace;
+use crate::trace::Recorder;
 
 /// How many tokens a sequence may generate, and what it means that it has.
 #[derive(Clone, PartialEq, Debug)]
@@ -105,8 +105,13 @@ impl Sequence {
     }
 
     /// Chooses the next token from the logits of the last one.
-    pub(super) fn choose(&self, logits: &[f32], candidates: &mut Candidates) -> Result<TokenId, SampleError> {
-        self.sampler.sample(logits, &self.history, candidates, &mut NoTrace)
+    pub(super) fn choose(
+        &self,
+        logits: &[f32],
+        candidates: &mut Candidates,
+        recorder: &mut dyn Recorder,
+    ) -> Result<TokenId, SampleError> {
+        self.sampler.sample(logits, &self.history, candidates, recorder)
     }
 
     /// Appends a token, writes the text that it releases to `out`, and decides whether the sequence goes on.

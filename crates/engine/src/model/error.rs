@@ -32,8 +32,9 @@ pub enum ModelError {
     #[error("{}: tensor `{name}`: {source}", path.display())]
     Matrix { path: PathBuf, name: String, source: MatrixError },
 
-    #[error("RoPE settings: {0}")]
-    Rope(#[from] RopeError),
+    #[error("{}: RoPE settings: {source}; the model asks for a computation that is not built, use another model",
+            path.display())]
+    Rope { path: PathBuf, source: RopeError },
 
     #[error("{0}; use a smaller --context or --prefill-chunk, or a model in a smaller format")]
     Alloc(#[from] AllocError),

@@ -69,7 +69,8 @@ impl Model {
             config.rope.theta,
             config.rope.style,
             &config.rope.scaling,
-        )?;
+        )
+        .map_err(|source| ModelError::Rope { path: file.path().to_owned(), source })?;
         let weights = ModelWeights::load(file, &config, &cpu, progress)?;
         let layout = kv_layout(&config, kv_format);
         let kinds = workspace::kinds(file, &config, compute);

@@ -5,6 +5,7 @@ use super::tensors;
 use super::workspace::{self, BatchLimits, Workspace};
 use super::{ModelError, kv_layout};
 use crate::kv::{KvGroupLayout, KvLayout};
+use crate::sampling::Candidates;
 use crate::weights::WeightsFile;
 use limpid_kernels::buffer::Rows;
 use limpid_kernels::matrix::Matrix;
@@ -56,17 +57,19 @@ impl<'a> MemoryPlan<'a> {
         self.layout.groups.iter().map(|group| group.shape.bytes_per_token()).sum()
     }
 
-    /// Keys and values of one sequence of `n` tokens: whole pages, and no more than the window's where there is one.
-    pub fn kv(&self, n: usize) -> usize {
+    /// Keys and values of one sequence of `n` tokens, of which up to `n_new` come at a time: whole pages, and no more
+    /// than the window's where there is one.
+    pub fn kv(&self, n: usize, n_new: usize) -> usize {
         let of_group = |group: &KvGroupLayout| {
-            group.pages_needed(n, 1).saturating_mul(KvStorage::page_bytes(&group.shape))
+            group.pages_needed(n, n_new).saturating_mul(KvStorage::page_bytes(&group.shape))
         };
         self.layout.groups.iter().map(of_group).fold(0, usize::saturating_add)
     }
 
-    /// The buffers of a forward pass.
+    /// The buffers of a forward pass, and those in which a token is chosen from its logits.
     pub fn workspace(&self, limits: BatchLimits) -> usize {
-        Workspace::bytes(self.config, &self.layout, limits, self.kinds, self.n_threads)
+        let forward = Workspace::bytes(self.config, &self.layout, limits, self.kinds, self.n_threads);
+        forward.saturating_add(Candidates::bytes_for(self.config.vocab_size))
     }
 
     /// For comparison: the scores of all pairs of `n` positions in one layer, as f32, n_heads * n^2 of them. Limpid

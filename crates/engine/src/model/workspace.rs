@@ -96,7 +96,7 @@ impl Workspace {
         })
     }
 
-    /// Bytes that `new` takes, from the header alone.
+    /// Bytes that `new` takes, from the header alone; `usize::MAX` where that is more than can be counted.
     pub(super) fn bytes(
         config: &ModelConfig,
         layout: &KvLayout,
@@ -108,19 +108,14 @@ impl Workspace {
         let w = Widths::of(config);
         let per_row = [w.hidden, w.hidden, w.hidden, w.q, w.q, w.kv, w.kv, w.ffn, w.ffn, w.ffn];
         let angles = [config.rope.rotary_dim / 2; 2];
-        let of_batch: usize =
-            per_row.iter().chain(&angles).map(|&width| Rows::bytes_for(max_rows, width)).sum();
-        let of_logits =
-            Rows::bytes_for(max_logit_rows, w.hidden) + Rows::bytes_for(max_logit_rows, config.vocab_size);
-        let attention: usize = layout
-            .groups
-            .iter()
-            .map(|group| {
-                let n_heads = n_heads(config, group);
-                AttentionScratch::bytes_for(n_threads, max_rows, n_heads, &group.shape, limits.context_length)
-            })
-            .sum();
-        of_batch + of_logits + attention + Activations::bytes(max_rows, config.max_input_width(), kinds)
+        let of_batch = per_row.iter().chain(&angles).map(|&width| Rows::bytes_for(max_rows, width));
+        let of_logits = [w.hidden, config.vocab_size].map(|width| Rows::bytes_for(max_logit_rows, width));
+        let attention = layout.groups.iter().map(|group| {
+            let n_heads = n_heads(config, group);
+            AttentionScratch::bytes_for(n_threads, max_rows, n_heads, &group.shape, limits.context_length)
+        });
+        let activations = Activations::bytes(max_rows, config.max_input_width(), kinds);
+        of_batch.chain(of_logits).chain(attention).fold(activations, usize::saturating_add)
     }
 }
 

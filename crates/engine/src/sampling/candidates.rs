@@ -48,8 +48,13 @@ impl Candidates {
         Candidates { items: Vec::with_capacity(vocab_size), by_id: true, weighed: false }
     }
 
-    /// Bytes held, for the memory plan.
-    pub fn bytes(&self) -> usize {
+    /// Bytes that `new` takes.
+    pub fn bytes_for(vocab_size: usize) -> usize {
+        vocab_size.saturating_mul(size_of::<Candidate>())
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
         self.items.capacity() * size_of::<Candidate>()
     }
 

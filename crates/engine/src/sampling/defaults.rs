@@ -3,11 +3,14 @@
 //! Knob by knob: the model's own files, if they spell the key out; else Limpid's own (temperature 0.8, top_p
 //! 0.95, everything else off).
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::Value as Json;
 
 use super::params::{IgnoreEos, ParamError, SamplingParams};
+use crate::weights::{Metadata, gguf};
 
 /// Where a default comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +31,14 @@ impl fmt::Display for Source {
             Source::Limpid => "Limpid's own",
         })
     }
+}
+
+/// The model's files suggest what makes no sense.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[error("{}: {error}; correct the file or remove the key", path.display())]
+pub struct DefaultsError {
+    pub path: PathBuf,
+    pub error: ParamError,
 }
 
 /// A default value and where it comes from.
@@ -62,51 +73,67 @@ impl Defaults {
         }
     }
 
+    /// What a model's files suggest.
+    pub fn of(metadata: &Metadata) -> Result<Defaults, DefaultsError> {
+        let (path, read) = match metadata {
+            Metadata::Gguf(gguf) => (gguf.path().to_owned(), Defaults::from_hints(gguf.iter())),
+            Metadata::HuggingFace(hf) => (
+                hf.folder.join("generation_config.json"),
+                hf.generation_config
+                    .as_ref()
+                    .map_or_else(|| Ok(Defaults::limpid()), Defaults::from_generation_config),
+            ),
+        };
+        read.map_err(|error| DefaultsError { path, error })
+    }
+
     /// From the object in `generation_config.json`. Only keys that it spells out count (a null does not);
     /// `do_sample: false` means temperature 0, whatever temperature stands beside it.
-    pub fn from_generation_config(config: &Value) -> Result<Defaults, ParamError> {
-        const NOT_FOLLOWED: [(&str, f64); 6] = [
-            ("typical_p", 1.0),
-            ("epsilon_cutoff", 0.0),
-            ("eta_cutoff", 0.0),
-            ("no_repeat_ngram_size", 0.0),
-            ("encoder_repetition_penalty", 1.0),
-            ("num_beams", 1.0),
-        ];
+    pub fn from_generation_config(config: &Json) -> Result<Defaults, ParamError> {
         let mut defaults = Defaults::limpid();
         let mut read = |key: &str| match config.get(key) {
-            None | Some(Value::Null) => Ok(None),
+            None | Some(Json::Null) => Ok(None),
             Some(value) => match value.as_f64() {
                 Some(number) => Ok(Some(number)),
-                None => Err(ParamError::new(&format!("{key} in generation_config.json"), value, "a number")),
+                None => Err(ParamError::new(key, value, "a number")),
             },
         };
         let keys = ["temperature", "top_p", "top_k", "min_p", "repetition_penalty"];
         defaults.set(Source::GenerationConfig, keys, &mut read)?;
-        defaults.note_not_followed(&NOT_FOLLOWED, &mut read)?;
         match config.get("do_sample") {
-            None | Some(Value::Null | Value::Bool(true)) => {}
-            Some(Value::Bool(false)) => {
+            None | Some(Json::Null | Json::Bool(true)) => {}
+            Some(Json::Bool(false)) => {
                 defaults.temperature = Setting { value: 0.0, source: Source::GenerationConfig };
             }
-            Some(value) => {
-                return Err(ParamError::new("do_sample in generation_config.json", value, "true or false"));
+            Some(value) => return Err(ParamError::new("do_sample", value, "true or false")),
+        }
+        for (key, value) in config.as_object().into_iter().flatten() {
+            let off = CONFIG_OFF.iter().find(|(name, _)| name == key);
+            let is_followed = match off {
+                Some(&(_, off)) => read(key)?.is_none_or(|value| value == off),
+                None => {
+                    keys.contains(&key.as_str()) || CONFIG_SILENT.contains(&key.as_str()) || is_empty(value)
+                }
+            };
+            if !is_followed {
+                defaults.not_followed.push(key.clone());
             }
         }
         Ok(defaults)
     }
 
-    /// From a GGUF file's hints: `get` looks up a key's number (integer or float) and gives none where the
-    /// key is absent.
-    pub fn from_hints(get: impl Fn(&str) -> Option<f64>) -> Result<Defaults, ParamError> {
-        // llama.cpp's penalty_last_n would narrow the scope of the penalty; Limpid's is the whole text.
-        const NOT_FOLLOWED: [(&str, f64); 3] = [
-            ("general.sampling.xtc_probability", 0.0),
-            ("general.sampling.mirostat", 0.0),
-            ("general.sampling.penalty_last_n", -1.0),
-        ];
+    /// From the metadata of a GGUF file, of which the keys of llama.cpp's sampling hints count.
+    pub fn from_hints<'a>(
+        metadata: impl Iterator<Item = (&'a str, &'a gguf::Value)>,
+    ) -> Result<Defaults, ParamError> {
+        let hints: BTreeMap<_, _> = metadata.filter(|(key, _)| key.starts_with(HINTS)).collect();
+        let mut read = |key: &str| match hints.get(key) {
+            None => Ok(None),
+            Some(gguf::Value::Int(value)) => Ok(Some(*value as f64)),
+            Some(gguf::Value::Float(value)) => Ok(Some(*value)),
+            Some(value) => Err(ParamError::new(key, value, "a number")),
+        };
         let mut defaults = Defaults::limpid();
-        let mut read = |key: &str| Ok(get(key));
         let keys = [
             "general.sampling.temp",
             "general.sampling.top_p",
@@ -115,7 +142,16 @@ impl Defaults {
             "general.sampling.penalty_repeat",
         ];
         defaults.set(Source::GgufHints, keys, &mut read)?;
-        defaults.note_not_followed(&NOT_FOLLOWED, &mut read)?;
+        for &key in hints.keys() {
+            let off = HINTS_OFF.iter().find(|(name, _)| key[HINTS.len()..] == **name);
+            let is_followed = match off {
+                Some(&(_, off)) => read(key)?.is_none_or(|value| off.is_none_or(|off| value == off)),
+                None => keys.contains(&key),
+            };
+            if !is_followed {
+                defaults.not_followed.push(key.to_owned());
+            }
+        }
         Ok(defaults)
     }
 
@@ -164,18 +200,68 @@ impl Defaults {
             .validate()
             .map_err(|error| ParamError { name: format!("{} ({source})", error.name), ..error })
     }
+}
 
-    /// Notes the keys that are there with a value other than the one that means "off".
-    fn note_not_followed(
-        &mut self,
-        keys: &[(&str, f64)],
-        read: &mut dyn FnMut(&str) -> Result<Option<f64>, ParamError>,
-    ) -> Result<(), ParamError> {
-        for &(key, off) in keys {
-            if read(key)?.is_some_and(|value| value != off) {
-                self.not_followed.push(key.to_owned());
-            }
-        }
-        Ok(())
+/// Where a GGUF file keeps what llama.cpp's sampler takes from it.
+const HINTS: &str = "general.sampling.";
+
+/// Hints for what Limpid does not have, with the number that means "off"; `None`: it only says how something works that
+/// another key turns on. (penalty_last_n would narrow the scope of the penalty; Limpid's is the whole text.) A hint
+/// that stands neither here nor among those that are read is not followed, whatever its value.
+const HINTS_OFF: [(&str, Option<f64>); 6] = [
+    ("xtc_probability", Some(0.0)),
+    ("xtc_threshold", None),
+    ("mirostat", Some(0.0)),
+    ("mirostat_tau", None),
+    ("mirostat_eta", None),
+    ("penalty_last_n", Some(-1.0)),
+];
+
+/// Keys of generation_config.json for what Limpid does not have, with the number that means "off".
+const CONFIG_OFF: [(&str, f64); 14] = [
+    ("typical_p", 1.0),
+    ("epsilon_cutoff", 0.0),
+    ("eta_cutoff", 0.0),
+    ("no_repeat_ngram_size", 0.0),
+    ("encoder_repetition_penalty", 1.0),
+    ("encoder_no_repeat_ngram_size", 0.0),
+    ("num_beams", 1.0),
+    ("num_beam_groups", 1.0),
+    ("num_return_sequences", 1.0),
+    ("length_penalty", 1.0),
+    ("diversity_penalty", 0.0),
+    ("guidance_scale", 1.0),
+    ("min_length", 0.0),
+    // What transformers takes if nobody says anything.
+    ("max_length", 20.0),
+];
+
+/// Keys that are read elsewhere (the tokenizer's), or that change no text.
+const CONFIG_SILENT: [&str; 16] = [
+    "do_sample",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "decoder_start_token_id",
+    "transformers_version",
+    "_from_model_config",
+    "trust_remote_code",
+    "use_cache",
+    "cache_implementation",
+    "cache_config",
+    "output_attentions",
+    "output_hidden_states",
+    "output_logits",
+    "output_scores",
+    "return_dict_in_generate",
+];
+
+/// A value that asks for nothing.
+fn is_empty(value: &Json) -> bool {
+    match value {
+        Json::Null | Json::Bool(false) => true,
+        Json::Array(values) => values.is_empty(),
+        Json::Object(fields) => fields.is_empty(),
+        _ => false,
     }
 }

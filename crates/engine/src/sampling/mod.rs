@@ -37,7 +37,7 @@ mod weight;
 mod tests;
 
 pub use candidates::Candidates;
-pub use defaults::{Defaults, Setting, Source};
+pub use defaults::{Defaults, DefaultsError, Setting, Source};
 pub use finish::FinishReason;
 pub use history::{History, TokenCount};
 pub use params::{IgnoreEos, ParamError, SamplingParams};

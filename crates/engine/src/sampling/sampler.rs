@@ -14,9 +14,13 @@ use crate::trace::Recorder;
 #[derive(Clone, PartialEq, Debug, Error)]
 pub enum SampleError {
     /// NaN, +inf or beyond 1e30. (-inf is a masked token.)
-    #[error("the logit of token {} at output position {position} is {value}: the model is broken", id.0)]
+    #[error("the logit of token {} at output position {position} is {value}: the weights are damaged or \
+             overflow, get the model again", id.0)]
     BadLogit { id: TokenId, value: f32, position: u32 },
-    #[error("no token is left to choose from at output position {position}: every one is masked")]
+    #[error(
+        "no token is left to choose from at output position {position}: every one is masked, \
+             allow EOS or a stop token"
+    )]
     NothingLeft { position: u32 },
 }
 

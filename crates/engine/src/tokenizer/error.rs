@@ -9,7 +9,7 @@ use crate::weights::WeightsError;
 #[non_exhaustive]
 pub enum TokenizerError {
     /// The tokenizer of this file, or folder, cannot be used.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {cause}{}", path.display(), cause.remedy())]
     File { path: PathBuf, cause: Box<TokenizerError> },
     #[error(transparent)]
     Metadata(#[from] WeightsError),
@@ -19,11 +19,25 @@ pub enum TokenizerError {
     Unknown { field: &'static str, found: String, known: String },
     #[error("{field}: found {found}, expected {expected}")]
     Invalid { field: &'static str, found: String, expected: String },
-    #[error("the tokenizer failed on this text: {0}")]
+    #[error(
+        "the tokenizer failed on this text: {0}; change the text, or use another conversion of the model"
+    )]
     Encode(String),
 }
 
 impl TokenizerError {
+    /// What to do about a file's tokenizer, as the end of a message.
+    fn remedy(&self) -> &'static str {
+        match self {
+            TokenizerError::Missing { .. } => "; get the model again, with all of its tokenizer",
+            TokenizerError::Unknown { .. } => "; use a model with a tokenizer of a known kind",
+            TokenizerError::Invalid { .. } => {
+                "; the tokenizer is damaged or of an unknown kind, get the model again"
+            }
+            TokenizerError::File { .. } | TokenizerError::Metadata(_) | TokenizerError::Encode(_) => "",
+        }
+    }
+
     pub(super) fn invalid(
         field: &'static str,
         found: impl Into<String>,

@@ -115,7 +115,7 @@ impl<'a> HfTokenizer<'a> {
         }
         let vocab = read_vocab(&model, &added, &spelling)?;
         let names = Names { model: &model, added: &added };
-        let special = self.special(&names, &frame, vocab.len(), &mut warnings);
+        let special = self.special(&names, &frame, vocab.len(), &mut warnings)?;
         let algorithm = Algorithm::Steps { normalizer, pre_tokenizer, model: Box::new(model) };
         Ok(Tokenizer::assemble(Encoder::new(algorithm, added), vocab, special, warnings))
     }
@@ -150,14 +150,15 @@ impl<'a> HfTokenizer<'a> {
         frame: &Frame,
         vocab_size: usize,
         warnings: &mut Vec<String>,
-    ) -> SpecialTokens {
+    ) -> Result<SpecialTokens, TokenizerError> {
         let flag =
             |key: &str| self.tokenizer_config.and_then(|config| config.get(key)).and_then(Value::as_bool);
         let named = |key: &str| names.id(text_of(self.config_value(key)?)?);
-        let bos = frame.before.or_else(|| named("bos_token")).or_else(|| {
-            let ids = token_ids(self.generation_config, "bos_token_id");
-            ids.or(token_ids(self.config, "bos_token_id"))?.first().copied()
-        });
+        let by_id = match token_ids(self.generation_config, "generation_config.json bos_token_id")? {
+            Some(ids) => Some(ids),
+            None => token_ids(self.config, "config.json bos_token_id")?,
+        };
+        let bos = frame.before.or_else(|| named("bos_token")).or_else(|| by_id?.first().copied());
         let mut special = SpecialTokens {
             bos: bos.filter(|id| (id.0 as usize) < vocab_size),
             unknown: named("unk_token"),
@@ -168,8 +169,8 @@ impl<'a> HfTokenizer<'a> {
             frame.decides("add_bos_token", frame.before.is_some(), flag("add_bos_token"), warnings);
         special.add_eos =
             frame.decides("add_eos_token", frame.after.is_some(), flag("add_eos_token"), warnings);
-        self.find_eos(named("eos_token"), vocab_size, &mut special, warnings);
-        special
+        self.find_eos(named("eos_token"), vocab_size, &mut special, warnings)?;
+        Ok(special)
     }
 
     fn find_eos(
@@ -178,12 +179,14 @@ impl<'a> HfTokenizer<'a> {
         vocab_size: usize,
         special: &mut SpecialTokens,
         warnings: &mut Vec<String>,
-    ) {
+    ) -> Result<(), TokenizerError> {
+        const GENERATION_CONFIG: &str = "generation_config.json eos_token_id";
+        const CONFIG: &str = "config.json eos_token_id";
         let sources = [
             // First what the chat template means by `eos_token`.
             ("tokenizer_config.json eos_token", named.map(|id| vec![id])),
-            ("generation_config.json eos_token_id", token_ids(self.generation_config, "eos_token_id")),
-            ("config.json eos_token_id", token_ids(self.config, "eos_token_id")),
+            (GENERATION_CONFIG, token_ids(self.generation_config, GENERATION_CONFIG)?),
+            (CONFIG, token_ids(self.config, CONFIG)?),
         ];
         for (source, ids) in &sources {
             for id in ids.iter().flatten() {
@@ -206,6 +209,7 @@ impl<'a> HfTokenizer<'a> {
                 warnings.push(format!("{first} is {ids}, {second} is {others}: each of them ends a text"));
             }
         }
+        Ok(())
     }
 }
 
@@ -257,14 +261,22 @@ impl Known {
     }
 }
 
-/// An id, or a list of ids (`eos_token_id` of a generation_config.json is either).
-fn token_ids(config: Option<&Value>, key: &str) -> Option<Vec<TokenId>> {
-    let value = config?.get(key)?;
-    let ids: Vec<TokenId> = match value {
-        Value::Array(values) => values.iter().filter_map(token_id).collect(),
-        one => token_id(one).into_iter().collect(),
+/// An id, or a list of ids (`eos_token_id` of a generation_config.json is either). `field`: the file's name and the
+/// key.
+fn token_ids(config: Option<&Value>, field: &'static str) -> Result<Option<Vec<TokenId>>, TokenizerError> {
+    let key = field.rsplit(' ').next().unwrap_or(field);
+    let ids: Option<Vec<TokenId>> = match config.and_then(|config| config.get(key)) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(values)) => values.iter().map(token_id).collect(),
+        Some(one) => token_id(one).map(|id| vec![id]),
     };
-    (!ids.is_empty()).then_some(ids)
+    match ids {
+        Some(ids) => Ok(Some(ids).filter(|ids| !ids.is_empty())),
+        None => {
+            let found = config.and_then(|config| config.get(key)).map_or_else(String::new, Value::to_string);
+            Err(TokenizerError::invalid(field, found, "a token id or a list of them"))
+        }
+    }
 }
 
 fn token_id(value: &Value) -> Option<TokenId> {

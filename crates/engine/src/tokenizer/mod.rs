@@ -44,11 +44,12 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// The tokenizer that came with a model.
     pub fn new(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
-        let (path, built) = match metadata {
-            Metadata::Gguf(gguf) => (gguf.path(), GgufTokenizer::read(gguf)?.build()),
-            Metadata::HuggingFace(hf) => (hf.folder.as_path(), HfTokenizer::read(hf).build()),
+        let built = match metadata {
+            Metadata::Gguf(gguf) => GgufTokenizer::read(gguf)?.build(),
+            Metadata::HuggingFace(hf) => HfTokenizer::read(hf).build(),
         };
-        built.map_err(|cause| TokenizerError::File { path: path.to_owned(), cause: Box::new(cause) })
+        let path = || metadata.path().to_owned();
+        built.map_err(|cause| TokenizerError::File { path: path(), cause: Box::new(cause) })
     }
 
     fn assemble(

@@ -2,14 +2,16 @@
 //! default.
 //!
 //! The forward pass and the sampler ask [`Recorder::wants`] before they compute or hand over anything, so
-//! that nobody pays when nobody looks. Rows are rows of the batch in hand; which request a row belongs to is
-//! known to the engine, which owns the recorders.
+//! that nobody pays when nobody looks. Rows are rows of the batch in hand; whoever calls `Engine::step` owns the
+//! recorder, and the engine says whose rows they are.
 
 use crate::TokenId;
 
 /// Something that a recorder can ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum What {
+    /// Which token of which request each batch row is.
+    Rows,
     /// The residual stream after a layer, one row of `hidden_size` numbers a batch row.
     Residual { layer: usize },
     /// The candidates after each stage of the sampling chain.
@@ -34,9 +36,19 @@ pub trait Recorder {
         false
     }
 
+    /// Batch row `row` is the token at `position` of a request. All rows come before anything else of a step.
+    fn row(&mut self, row: usize, request: u64, position: usize) {
+        let _ = (row, request, position);
+    }
+
     /// The residual stream of batch row `row` after `layer`: `hidden_size` numbers.
     fn residual(&mut self, row: usize, layer: usize, values: &[f32]) {
         let _ = (row, layer, values);
+    }
+
+    /// The sampling stages from here on choose the token that follows batch row `row`.
+    fn choice(&mut self, row: usize) {
+        let _ = row;
     }
 
     /// What is left after the sampling stage `name`, in no particular order.

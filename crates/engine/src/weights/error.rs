@@ -1,12 +1,13 @@
 //! What can be wrong with a model file. Every message names the file, the field, what was found, what was expected
 //! and what to do.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The operating system refused.
-    #[error("{}: cannot {action}: {source}", path.display())]
+    #[error("{}: cannot {action}: {source}; {}", path.display(), io_remedy(source))]
     Io { path: PathBuf, action: &'static str, source: std::io::Error },
 
     /// What lies at the path is something else than a model, or no whole one.
@@ -41,6 +42,14 @@ pub enum WeightsError {
     #[error("{}: tensor `{name}`: found shape {found:?}, expected {expected:?}; \
              metadata and tensors are not of the same model, get it again", path.display())]
     WrongShape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
+}
+
+fn io_remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => "check the path",
+        ErrorKind::PermissionDenied => "ask for the right to read it, or give another copy",
+        _ => "check the disk or network that it is on, or give another copy",
+    }
 }
 
 impl WeightsError {

@@ -52,6 +52,24 @@ pub enum Metadata {
     HuggingFace(HfMetadata),
 }
 
+impl Metadata {
+    /// The file or folder that it is from.
+    pub fn path(&self) -> &Path {
+        match self {
+            Metadata::Gguf(gguf) => gguf.path(),
+            Metadata::HuggingFace(hf) => &hf.folder,
+        }
+    }
+
+    /// The chat template, in Jinja, as it came with the model.
+    pub fn chat_template(&self) -> Result<Option<&str>, WeightsError> {
+        match self {
+            Metadata::Gguf(gguf) => gguf.str("tokenizer.chat_template"),
+            Metadata::HuggingFace(hf) => Ok(hf.chat_template.as_deref()),
+        }
+    }
+}
+
 /// Where a tensor is: checked against its file.
 struct TensorEntry {
     name: String,

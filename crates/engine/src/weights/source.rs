@@ -28,9 +28,9 @@ impl Source {
             return Err(not_a_model(path, "no regular file", "a file", "replace it by the file itself"));
         }
         let file = File::open(path).map_err(|e| WeightsError::io(path, "open", e))?;
-        // SAFETY: the mapping is private to this process's view and never written. What remains is that another
-        // process truncates or rewrites the file while it is mapped; every program that maps model files lives with
-        // that, and the header, which decides all offsets, is copied out and checked once.
+        // SAFETY: the mapping is shared with the file and read-only, so nothing in this process changes its bytes. What
+        // remains is that another process truncates or rewrites the file while it is mapped; every program that maps
+        // model files lives with that, and the header, which decides all offsets, is copied out and checked once.
         let mapped = unsafe { Mmap::map(&file) }.map_err(|e| WeightsError::io(path, "map into memory", e))?;
         Ok(Source { path: path.to_owned(), data: Data::Mapped(mapped) })
     }

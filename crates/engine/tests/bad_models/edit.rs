@@ -125,7 +125,7 @@ impl Folder {
         }
     }
 
-    /// Sets these fields of config.json; `null` is the same as leaving it out.
+    /// Sets these fields of config.json; `null` is the same as leaving it out, except for a window.
     pub(crate) fn set(&mut self, fields: &Value) {
         for (key, value) in fields.as_object().expect("an object") {
             self.config[key.as_str()] = value.clone();

@@ -2,6 +2,9 @@
 
 use super::edit::{Folder, Tensors};
 use super::{DAMAGED, Differences, INCOMPLETE, MISSHAPEN, NOT_BUILT, error_of, golden};
+use limpid_engine::model::arch;
+use limpid_engine::model::config::{LayerConfig, MixerConfig};
+use limpid_engine::weights::WeightsFile;
 use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
 
@@ -293,6 +296,72 @@ fn partly_rotated_heads() {
         (nested, "`rope_scaling.partial_rotary_factor`: found 0.25, expected 1.0 or 1", NOT_BUILT),
     ];
     check("llama3/hf", rows);
+}
+
+#[test]
+fn both_spellings_of_rope_must_say_the_same() {
+    let llama3 = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32});
+    let with_theta = |settings: &Value, theta: f64| {
+        let mut settings = settings.clone();
+        settings["rope_theta"] = theta.into();
+        settings
+    };
+    let both = |new: Value, old: Value| json!({"rope_parameters": new, "rope_scaling": old});
+    let default = json!({"rope_type": "default"});
+    let rows = [
+        (both(with_theta(&llama3, 5e5), llama3.clone()), "none, it runs"),
+        (both(with_theta(&llama3, 5e5), with_theta(&llama3, 5e5)), "none, it runs"),
+        (both(default.clone(), llama3.clone()), "`rope_scaling`: found {\"rope_type\":\"llama3\","),
+        (
+            both(llama3, default.clone()),
+            "`rope_scaling`: found {\"rope_type\":\"default\"}, expected the same as rope_parameters, ",
+        ),
+        (
+            both(with_theta(&default, 5e5), with_theta(&default, 1e4)),
+            "`rope_scaling`: found {\"rope_type\":\"default\",\"rope_theta\":10000.0}, expected the same as",
+        ),
+        (
+            both(with_theta(&default, 1e4), Value::Null),
+            "`rope_theta`: found 500000.0, expected the same as within the RoPE settings, 10000;",
+        ),
+    ];
+    let (sound, path) =
+        (Folder::read(&golden("llama3/hf")), tempfile::tempdir().expect("a temporary folder"));
+    for (fields, expected) in rows {
+        let mut changed = sound.clone();
+        changed.set(&fields);
+        changed.write(path.path());
+        let found = error_of(path.path());
+        assert!(found.starts_with(expected), "found     {found}\nexpected  {expected}");
+    }
+}
+
+/// As transformers' configurations say: absent is their default, and only an explicit null means no window.
+#[test]
+fn a_window_that_is_absent_is_not_one_that_is_null() {
+    let of_layers = |name: &str, fields: Value, removed: Option<&str>| {
+        let mut folder = Folder::read(&golden(name));
+        folder.set(&fields);
+        folder.config.as_object_mut().expect("an object").retain(|key, _| Some(key.as_str()) != removed);
+        let path = tempfile::tempdir().expect("a temporary folder");
+        folder.write(path.path());
+        let config = arch::read(&WeightsFile::open(path.path()).expect("a folder")).expect("a configuration");
+        let window = |layer: &LayerConfig| {
+            let MixerConfig::Attention(attention) = &layer.mixer;
+            attention.window
+        };
+        config.layers.iter().map(window).collect::<Vec<_>>()
+    };
+    let absent = Some("sliding_window");
+    assert!(of_layers("mistral_window/hf", json!({}), absent).iter().all(|window| *window == Some(4096)));
+    assert!(
+        of_layers("mistral_window/hf", json!({"sliding_window": null}), None).iter().all(Option::is_none)
+    );
+    let qwen2 = "qwen2_layer_types/hf";
+    assert_eq!(of_layers(qwen2, json!({}), absent), [Some(4096), None, Some(4096)]);
+    assert_eq!(of_layers(qwen2, json!({"sliding_window": null}), None), [None; 3]);
+    assert_eq!(of_layers(qwen2, json!({"use_sliding_window": false}), absent), [None; 3]);
 }
 
 #[test]

@@ -60,7 +60,8 @@ fn run(path: &Path) -> Result<(), String> {
     let config = arch::read(&file).map_err(|error| error.to_string())?;
     let options = options(&config);
     let planned = MemoryPlan::new(&file, &config, options.compute, options.kv_format, 1);
-    let planned = planned.map(|plan| plan.weights() + plan.kv(N_TOKENS) + plan.workspace(options.limits));
+    let planned =
+        planned.map(|plan| plan.weights() + plan.kv(N_TOKENS, N_TOKENS) + plan.workspace(options.limits));
     let cpu = Arc::new(Cpu::new(Isa::detect(), 1));
     let loaded = Model::load(&file, config.clone(), cpu, &options, &mut |_| ());
     match (planned, loaded) {

@@ -8,6 +8,7 @@ use limpid_engine::engine::{Clock, Engine, EngineConfig, Events, Request};
 use limpid_engine::model::arch;
 use limpid_engine::sampling::{IgnoreEos, SamplingParams, StopParams};
 use limpid_engine::tokenizer::{Specials, Tokenizer};
+use limpid_engine::trace::NoTrace;
 use limpid_engine::weights::WeightsFile;
 use limpid_kernels::Cpu;
 use limpid_kernels::isa::Isa;
@@ -69,12 +70,15 @@ fn a_token_beyond_the_embedding() {
     let bos = tokenizer.encode("", Specials::Text, true).expect("ids");
     assert_eq!(bos, [TokenId(379)]);
     let error = engine.submit(request(bos)).expect_err("BOS is beyond the embedding");
-    assert_eq!(error.to_string(), "token id 379 at position 0 of the prompt is not in the vocabulary of 300");
+    assert_eq!(
+        error.to_string(),
+        "token id 379 at position 0 of the prompt is not in the vocabulary; ids go from 0 to 299"
+    );
 
     engine.submit(request(vec![TokenId(5)])).expect("a token within it");
     let mut events = Events::default();
     while !engine.is_idle() {
-        engine.step(&mut events);
+        engine.step(&mut events, &mut NoTrace);
     }
     assert_eq!(engine.check_integrity(), Ok(()));
 }

@@ -6,6 +6,7 @@ use limpid_engine::engine::{Clock, Engine, EngineConfig, EventKind, Events, Fini
 use limpid_engine::model::fake::{FakeConfig, FakeModel};
 use limpid_engine::sampling::{SamplingParams, StopParams};
 use limpid_engine::tokenizer::{HfTokenizer, Tokenizer};
+use limpid_engine::trace::NoTrace;
 use serde_json::json;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -172,7 +173,7 @@ pub fn go_on_to_end(engine: &mut Engine, mut log: Log) -> Log {
         if engine.is_idle() {
             return log;
         }
-        engine.step(&mut events);
+        engine.step(&mut events, &mut NoTrace);
         engine.check_integrity().unwrap();
         log.take(&mut events);
     }

@@ -1,4 +1,5 @@
 //! What the tests of whole models share: where the goldens lie, and a model that is fed by hand.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use limpid_engine::TokenId;
 use limpid_engine::kv::{KvCache, SeqId};

@@ -69,11 +69,11 @@ impl Activations {
         })
     }
 
-    /// Bytes that `new` takes.
+    /// Bytes that `new` takes; `usize::MAX` where that is more than can be counted.
     pub fn bytes(max_rows: usize, max_width: usize, kinds: Kinds) -> usize {
         let records = if kinds.int8 { max_width.div_ceil(Record::LEN) * size_of::<Record>() } else { 0 };
         let bf16 = if kinds.bf16 { max_width.next_multiple_of(simd::LANES) * size_of::<f32>() } else { 0 };
-        max_rows * (records + bf16)
+        max_rows.saturating_mul(records.saturating_add(bf16))
     }
 
     /// Makes the forms of `rows` that `kinds` names.

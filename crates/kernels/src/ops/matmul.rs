@@ -79,25 +79,40 @@ impl<'a> Job<'a> {
         });
     }
 
-    /// Where the values of T tokens for the rows of panel p go.
+    /// Where the values of T tokens for the rows of R panels from p on go.
     #[inline(always)]
-    fn store<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize, values: [S::F; T]) {
-        for t in 0..T {
-            // SAFETY: a panel belongs to one range, a range to one thread.
-            let to = unsafe { self.out.part(first + t, p * LANES, LANES) };
-            s.store(values[t], to.first_chunk_mut().expect("a part of 16"));
+    fn store<S: Simd, const R: usize, const T: usize>(
+        &self,
+        s: S,
+        p: usize,
+        first: usize,
+        values: [[S::F; T]; R],
+    ) {
+        for r in 0..R {
+            for t in 0..T {
+                // SAFETY: a panel belongs to one range, a range to one thread.
+                let to = unsafe { self.out.part(first + t, (p + r) * LANES, LANES) };
+                s.store(values[r][t], to.first_chunk_mut().expect("a part of 16"));
+            }
         }
     }
 }
 
-/// How one tile is computed: 16 rows (panel `p`) times `T` tokens from `first`.
+/// How one tile is computed: R panels of 16 rows from panel `p` times `T` tokens from `first`.
 trait Tiles {
     /// Works in the integer cores, which hold fewer or more tokens in registers than the f32 core.
     const INTEGER: bool;
-    fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize);
+    fn tile<S: Simd, const R: usize, const T: usize>(&self, s: S, p: usize, first: usize);
 }
 
-/// All tokens with each panel of a range: a panel is read once and stays in the cache.
+/// Tokens of a tile of two panels: 2 * 6 sums, twice, and what they are made of take 32 registers.
+const PAIR_TILE: usize = 6;
+
+/// From this number of tokens on, panels go in pairs: below, their weights come from memory at the speed of the
+/// arithmetic, in one stream.
+const PAIR_FROM: usize = 24;
+
+/// All tokens with each panel (or pair of panels) of a range: a panel is read once and stays in the cache.
 struct PanelRange<'a, K> {
     tiles: &'a K,
     n_tokens: usize,
@@ -109,19 +124,17 @@ impl<K: Tiles> Kernel for PanelRange<'_, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for p in self.range.clone() {
-            let mut first = 0;
-            // The conditions are constants, so that tiles that an instruction set does not use are not compiled.
-            if const { max_tokens::<S, K>() >= 8 } {
-                first = self.tiles_of::<S, 8>(s, p, first);
+        let mut p = self.range.start;
+        if const { S::PAIRS } && self.n_tokens >= PAIR_FROM {
+            while p + 2 <= self.range.end {
+                let first = self.tiles_of::<S, 2, PAIR_TILE>(s, p, 0);
+                self.panel(s, p, first);
+                self.panel(s, p + 1, first);
+                p += 2;
             }
-            if const { max_tokens::<S, K>() >= 4 } {
-                first = self.tiles_of::<S, 4>(s, p, first);
-            }
-            if const { max_tokens::<S, K>() >= 2 } {
-                first = self.tiles_of::<S, 2>(s, p, first);
-            }
-            self.tiles_of::<S, 1>(s, p, first);
+        }
+        for p in p..self.range.end {
+            self.panel(s, p, 0);
         }
     }
 }
@@ -132,11 +145,27 @@ const fn max_tokens<S: Simd, K: Tiles>() -> usize {
 }
 
 impl<K: Tiles> PanelRange<'_, K> {
+    /// One panel with the tokens from `first` on. Not inlined: it has three callers.
+    #[inline(always)]
+    fn panel<S: Simd>(&self, s: S, p: usize, mut first: usize) {
+        // The conditions are constants, so that tiles that an instruction set does not use are not compiled.
+        if const { max_tokens::<S, K>() >= 8 } {
+            first = self.tiles_of::<S, 1, 8>(s, p, first);
+        }
+        if const { max_tokens::<S, K>() >= 4 } {
+            first = self.tiles_of::<S, 1, 4>(s, p, first);
+        }
+        if const { max_tokens::<S, K>() >= 2 } {
+            first = self.tiles_of::<S, 1, 2>(s, p, first);
+        }
+        self.tiles_of::<S, 1, 1>(s, p, first);
+    }
+
     /// As many tiles of T tokens as fit; gives the first token that is left.
     #[inline(always)]
-    fn tiles_of<S: Simd, const T: usize>(&self, s: S, p: usize, mut first: usize) -> usize {
+    fn tiles_of<S: Simd, const R: usize, const T: usize>(&self, s: S, p: usize, mut first: usize) -> usize {
         while first + T <= self.n_tokens {
-            self.tiles.tile::<S, T>(s, p, first);
+            self.tiles.tile::<S, R, T>(s, p, first);
             first += T;
         }
         first
@@ -154,15 +183,17 @@ impl<P: IntPanel> Tiles for IntTiles<'_, P> {
     const INTEGER: bool = true;
 
     #[inline(always)]
-    fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
+    fn tile<S: Simd, const R: usize, const T: usize>(&self, s: S, p: usize, first: usize) {
         let width = self.job.x.rows.width();
         let (n_blocks, n_records) = (width.div_ceil(P::LEN), width.div_ceil(Record::LEN));
         let x: [&[Record]; T] =
             std::array::from_fn(|t| &self.records[(first + t) * n_records..][..n_records]);
-        let panel = &self.panels[p * n_blocks..][..n_blocks];
-        let mut y = [s.splat(0.0); T];
-        for (i, blocks) in panel.chunks(Record::LEN / P::LEN).enumerate() {
-            P::dot(s, blocks, x.map(|x| &x[i]), &mut y);
+        let panels: [&[P]; R] = std::array::from_fn(|r| &self.panels[(p + r) * n_blocks..][..n_blocks]);
+        let mut y = [[s.splat(0.0); T]; R];
+        let per_record = const { Record::LEN / P::LEN };
+        for i in 0..n_records {
+            let blocks = i * per_record..n_blocks.min((i + 1) * per_record);
+            P::dot(s, panels.map(|panel| &panel[blocks.clone()]), x.map(|x| &x[i]), &mut y);
         }
         self.job.store(s, p, first, y);
     }
@@ -178,19 +209,26 @@ impl<P: FloatPanel> Tiles for FloatTiles<'_, P> {
     const INTEGER: bool = false;
 
     #[inline(always)]
-    fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
+    fn tile<S: Simd, const R: usize, const T: usize>(&self, s: S, p: usize, first: usize) {
         let rows = self.job.x.rows;
         let n_pairs = rows.width().div_ceil(2);
         // The padding behind an odd width is 0, as is the weight there.
         let x: [&[[f32; 2]]; T] =
             std::array::from_fn(|t| &rows.padded_row(first + t).as_chunks().0[..n_pairs]);
-        let mut chains = [[s.splat(0.0); T]; 2];
-        for (i, pair) in self.panels[p * n_pairs..][..n_pairs].iter().enumerate() {
-            let (even, odd) = pair.pair(s);
+        let panels: [&[P]; R] = std::array::from_fn(|r| &self.panels[(p + r) * n_pairs..][..n_pairs]);
+        let mut chains = [[[s.splat(0.0); T]; R]; 2];
+        for i in 0..n_pairs {
+            let mut pairs = [panels[0][i].pair(s); R];
+            for r in 1..R {
+                pairs[r] = panels[r][i].pair(s);
+            }
             for t in 0..T {
-                let [a, b] = x[t][i];
-                chains[0][t] = s.fma(even, s.splat(a), chains[0][t]);
-                chains[1][t] = s.fma(odd, s.splat(b), chains[1][t]);
+                let (a, b) = (s.splat(x[t][i][0]), s.splat(x[t][i][1]));
+                for r in 0..R {
+                    let (even, odd) = pairs[r];
+                    chains[0][r][t] = s.fma(even, a, chains[0][r][t]);
+                    chains[1][r][t] = s.fma(odd, b, chains[1][r][t]);
+                }
             }
         }
         self.job.store(s, p, first, add_chains(s, chains));
@@ -208,21 +246,42 @@ impl Tiles for Bf16Tiles<'_> {
     const INTEGER: bool = false;
 
     #[inline(always)]
-    fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
+    fn tile<S: Simd, const R: usize, const T: usize>(&self, s: S, p: usize, first: usize) {
         let rows = self.job.x.rows;
         let (n_pairs, stride) = (rows.width().div_ceil(2), rows.stride());
         let x: [&[[f32; 2]]; T] =
             std::array::from_fn(|t| &self.x[(first + t) * stride..][..stride].as_chunks().0[..n_pairs]);
-        let mut chains = [[s.splat(0.0); T]; 2];
-        for (i, pair) in self.panels[p * n_pairs..][..n_pairs].iter().enumerate() {
-            let (first, second) = pair.pair(s);
-            for t in 0..T {
-                let [a, b] = x[t][i];
-                let chain = s.fma(second, s.splat(b), chains[i % 2][t]);
-                chains[i % 2][t] = s.fma(first, s.splat(a), chain);
-            }
+        let panels: [&[Bf16Pair]; R] = std::array::from_fn(|r| &self.panels[(p + r) * n_pairs..][..n_pairs]);
+        let mut chains = [[[s.splat(0.0); T]; R]; 2];
+        for i in (0..n_pairs - n_pairs % 2).step_by(2) {
+            add_pair(s, panels, x, i, &mut chains[0]);
+            add_pair(s, panels, x, i + 1, &mut chains[1]);
+        }
+        if n_pairs % 2 == 1 {
+            add_pair(s, panels, x, n_pairs - 1, &mut chains[0]);
         }
         self.job.store(s, p, first, add_chains(s, chains));
+    }
+}
+
+/// The second product of pair i of each row is added first, as the dot product instruction does.
+#[inline(always)]
+fn add_pair<S: Simd, const R: usize, const T: usize>(
+    s: S,
+    panels: [&[Bf16Pair]; R],
+    x: [&[[f32; 2]]; T],
+    i: usize,
+    chains: &mut [[S::F; T]; R],
+) {
+    let mut pairs = [panels[0][i].pair(s); R];
+    for r in 1..R {
+        pairs[r] = panels[r][i].pair(s);
+    }
+    for t in 0..T {
+        let (a, b) = (s.splat(x[t][i][0]), s.splat(x[t][i][1]));
+        for r in 0..R {
+            chains[r][t] = s.fma(pairs[r].0, a, s.fma(pairs[r].1, b, chains[r][t]));
+        }
     }
 }
 
@@ -236,19 +295,21 @@ impl<P: Panel> Tiles for UnpackedTiles<'_, P> {
     const INTEGER: bool = false;
 
     #[inline(always)]
-    fn tile<S: Simd, const T: usize>(&self, s: S, p: usize, first: usize) {
+    fn tile<S: Simd, const R: usize, const T: usize>(&self, s: S, p: usize, first: usize) {
         let rows = self.job.x.rows;
         let n_blocks = rows.width() / P::LEN;
         let x: [&[f32]; T] = std::array::from_fn(|t| rows.row(first + t));
         let mut weights = [[0.0; LANES]; Format::MAX_BLOCK_LEN];
-        let mut chains = [[s.splat(0.0); T]; 2];
-        for (b, block) in self.panels[p * n_blocks..][..n_blocks].iter().enumerate() {
-            block.unpack(&mut weights[..P::LEN]);
-            for (k, w) in weights[..P::LEN].iter().enumerate() {
-                let w = s.load(w);
-                for t in 0..T {
-                    let x = s.splat(x[t][b * P::LEN + k]);
-                    chains[k % 2][t] = s.fma(w, x, chains[k % 2][t]);
+        let mut chains = [[[s.splat(0.0); T]; R]; 2];
+        for r in 0..R {
+            for (b, block) in self.panels[(p + r) * n_blocks..][..n_blocks].iter().enumerate() {
+                block.unpack(&mut weights[..P::LEN]);
+                for (k, w) in weights[..P::LEN].iter().enumerate() {
+                    let w = s.load(w);
+                    for t in 0..T {
+                        let x = s.splat(x[t][b * P::LEN + k]);
+                        chains[k % 2][r][t] = s.fma(w, x, chains[k % 2][r][t]);
+                    }
                 }
             }
         }
@@ -257,6 +318,9 @@ impl<P: Panel> Tiles for UnpackedTiles<'_, P> {
 }
 
 #[inline(always)]
-fn add_chains<S: Simd, const T: usize>(s: S, [even, odd]: [[S::F; T]; 2]) -> [S::F; T] {
-    std::array::from_fn(|t| s.add(even[t], odd[t]))
+fn add_chains<S: Simd, const R: usize, const T: usize>(
+    s: S,
+    [even, odd]: [[[S::F; T]; R]; 2],
+) -> [[S::F; T]; R] {
+    std::array::from_fn(|r| std::array::from_fn(|t| s.add(even[r][t], odd[r][t])))
 }

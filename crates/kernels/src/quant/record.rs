@@ -10,8 +10,9 @@ use crate::buffer::Plain;
 #[repr(C, align(64))]
 pub struct Record {
     pub(crate) q: [i8; Record::LEN],
-    /// Sums of q over each 16: at most 16 * 127 in size.
-    pub(crate) sums: [i16; Record::LEN / 16],
+    /// Sums of q over each 16, at most 16 * 127 in size, and over each 32, in pairs as the cores read them.
+    pub(crate) sums_16: [[i16; 2]; Record::LEN / 32],
+    pub(crate) sums_32: [[i16; 2]; Record::LEN / 64],
     pub(crate) scale: f32,
 }
 
@@ -30,7 +31,7 @@ impl Record {
     /// Their sum.
     #[inline(always)]
     pub(crate) fn sum_32(&self, b: usize) -> i32 {
-        i32::from(self.sums[2 * b]) + i32::from(self.sums[2 * b + 1])
+        i32::from(self.sums_32[b / 2][b % 2])
     }
 
     /// From up to 256 activations; those that are missing count as 0.
@@ -38,7 +39,12 @@ impl Record {
         const SMALLEST: u32 = (127 - 110) << 23; // the bits of 2^-110
         const INFINITY: u32 = 255 << 23;
         let amax = x.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0);
-        *self = Record { q: [0; Record::LEN], sums: [0; Record::LEN / 16], scale: 0.0 };
+        *self = Record {
+            q: [0; Record::LEN],
+            sums_16: [[0; 2]; Record::LEN / 32],
+            sums_32: [[0; 2]; Record::LEN / 64],
+            scale: 0.0,
+        };
         if amax >= INFINITY {
             self.scale = f32::NAN;
             return;
@@ -52,8 +58,11 @@ impl Record {
         for (q, x) in self.q.iter_mut().zip(x) {
             *q = (x * inverse).round_ties_even() as i8;
         }
-        for (sum, q) in self.sums.iter_mut().zip(self.q.chunks_exact(16)) {
+        for (sum, q) in self.sums_16.as_flattened_mut().iter_mut().zip(self.q.chunks_exact(16)) {
             *sum = q.iter().map(|&q| i16::from(q)).sum();
+        }
+        for (sum, [a, b]) in self.sums_32.as_flattened_mut().iter_mut().zip(self.sums_16) {
+            *sum = a + b;
         }
     }
 }
@@ -63,7 +72,7 @@ mod tests {
     use super::*;
 
     fn record_of(x: &[f32]) -> Record {
-        let mut record = Record { q: [1; 256], sums: [1; 16], scale: 1.0 };
+        let mut record = Record { q: [1; 256], sums_16: [[1; 2]; 8], sums_32: [[1; 2]; 4], scale: 1.0 };
         record.quantize(x);
         record
     }

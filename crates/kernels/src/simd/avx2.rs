@@ -5,7 +5,7 @@
 //! that the argument borrows.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all of them, above")]
 
-use super::{Kernel, LANES, Simd};
+use super::{Kernel, LANES, PEAK_STEPS, Peak, Simd, repeat};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -43,6 +43,60 @@ fn broadcast_4(a: &[i8; 32], k: usize) -> __m256i {
     unsafe { _mm256_set1_epi32(i32::from_le_bytes(four)) }
 }
 
+/// Half h of chunk i of 64 bytes: rows 8 h .. 8 h + 8.
+#[inline(always)]
+fn chunk<const N: usize>(w: &[u8; N], i: usize, h: usize) -> __m256i {
+    assert!(h < 2 && (i + 1) * 64 <= N);
+    unsafe { _mm256_loadu_si256(w.as_ptr().add(i * 64 + h * 32).cast()) }
+}
+
+/// The low and the high nibbles of 32 bytes.
+#[inline(always)]
+fn nibbles(v: __m256i) -> (__m256i, __m256i) {
+    unsafe {
+        let mask = _mm256_set1_epi8(15);
+        (_mm256_and_si256(v, mask), _mm256_and_si256(_mm256_srli_epi16::<4>(v), mask))
+    }
+}
+
+/// a | b & mask.
+#[inline(always)]
+fn or_masked(a: __m256i, b: __m256i, mask: __m256i) -> __m256i {
+    unsafe { _mm256_or_si256(a, _mm256_and_si256(b, mask)) }
+}
+
+/// Half h of chunk i of weights of 6 bits: its weights 4i..4i+4, and 16+4i..20+4i.
+#[inline(always)]
+fn unpack_u6(low: &[u8; 256], high: &[u8; 128], i: usize, h: usize) -> (__m256i, __m256i) {
+    // Bits 4 and 5 of the low nibbles' weights lie at 0 or 4 of `bits`, of the high nibbles' at 2 or 6.
+    let (first, second) = nibbles(chunk(low, i, h));
+    let bits = chunk(high, i / 2, h);
+    unsafe {
+        let (up, down) = if i.is_multiple_of(2) {
+            (_mm256_slli_epi16::<4>(bits), _mm256_slli_epi16::<2>(bits))
+        } else {
+            (bits, _mm256_srli_epi16::<2>(bits))
+        };
+        let mask = _mm256_set1_epi8(0x30);
+        (or_masked(first, up, mask), or_masked(second, down, mask))
+    }
+}
+
+/// acc += scale * sums, which widens them.
+#[inline(always)]
+fn add_scaled<const T: usize>(sums: [[__m256i; 2]; T], scale: [__m256i; 2], acc: &mut [[__m256i; 2]; T]) {
+    for t in 0..T {
+        acc[t] = both!(h => _mm256_add_epi32(acc[t][h], _mm256_madd_epi16(sums[t][h], scale[h])));
+    }
+}
+
+impl Avx2 {
+    #[inline(always)]
+    fn scale_one(self) -> [__m256i; 2] {
+        unsafe { [_mm256_set1_epi16(1); 2] }
+    }
+}
+
 impl Simd for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
@@ -54,6 +108,7 @@ impl Simd for Avx2 {
     const REGISTERS: usize = 8;
     const INT_TILE: usize = 2;
     const F32_TILE: usize = 2;
+    const PAIRS: bool = false;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
@@ -105,6 +160,10 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn sub_32_times(self, a: Self::I, b: Self::I) -> Self::I {
+        both!(h => _mm256_sub_epi32(a[h], _mm256_slli_epi32::<5>(b[h])))
+    }
+    #[inline(always)]
     fn splat_i32(self, x: i32) -> Self::I {
         unsafe { [_mm256_set1_epi32(x); 2] }
     }
@@ -155,97 +214,91 @@ impl Simd for Avx2 {
         self.pair_i8(from, from)
     }
     #[inline(always)]
-    fn scale_one(self) -> Self::Scale {
-        unsafe { [_mm256_set1_epi16(1); 2] }
+    fn sum_u4<const R: usize, const T: usize>(
+        self,
+        w: [&[u8; 256]; R],
+        a: [&[i8; 32]; T],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        self.dot_u4(w, a, [self.scale_one(); R], acc);
     }
 
     /// Eight `maddubs` of 15 * 127 * 2 = 3,810 at most fit an i16 (30,480), so the sub-block is summed in 16 bits and
     /// widened once, by the multiplication with the scale.
     #[inline(always)]
-    fn dot_u4<const T: usize>(
+    fn dot_u4<const R: usize, const T: usize>(
         self,
-        w: &[u8; 256],
+        w: [&[u8; 256]; R],
         a: [&[i8; 32]; T],
-        scale: Self::Scale,
-        acc: &mut [Self::I; T],
+        scale: [Self::Scale; R],
+        acc: &mut [[Self::I; T]; R],
     ) {
-        let mask = unsafe { _mm256_set1_epi8(15) };
-        let mut sums = [unsafe { [_mm256_setzero_si256(); 2] }; T];
-        for i in 0..4 {
-            let v: [__m256i; 2] = both!(h => _mm256_loadu_si256(w.as_ptr().add(i * 64 + h * 32).cast()));
-            let low: [__m256i; 2] = both!(h => _mm256_and_si256(v[h], mask));
-            let high: [__m256i; 2] = both!(h => _mm256_and_si256(_mm256_srli_epi16::<4>(v[h]), mask));
-            for t in 0..T {
-                let x = broadcast_4(a[t], 4 * i);
-                sums[t] = both!(h => _mm256_add_epi16(sums[t][h], _mm256_maddubs_epi16(low[h], x)));
-                let x = broadcast_4(a[t], 16 + 4 * i);
-                sums[t] = both!(h => _mm256_add_epi16(sums[t][h], _mm256_maddubs_epi16(high[h], x)));
+        for r in 0..R {
+            let mut sums = [[unsafe { _mm256_setzero_si256() }; 2]; T];
+            for i in 0..4 {
+                let v = [nibbles(chunk(w[r], i, 0)), nibbles(chunk(w[r], i, 1))];
+                for t in 0..T {
+                    let x = broadcast_4(a[t], 4 * i);
+                    sums[t] = both!(h => _mm256_add_epi16(sums[t][h], _mm256_maddubs_epi16(v[h].0, x)));
+                    let x = broadcast_4(a[t], 16 + 4 * i);
+                    sums[t] = both!(h => _mm256_add_epi16(sums[t][h], _mm256_maddubs_epi16(v[h].1, x)));
+                }
             }
-        }
-        for t in 0..T {
-            acc[t] = both!(h => _mm256_add_epi32(acc[t][h], _mm256_madd_epi16(sums[t][h], scale[h])));
+            add_scaled(sums, scale[r], &mut acc[r]);
         }
     }
 
     /// Two `maddubs` of 63 * 127 * 2 = 16,002 at most fit an i16 (32,004).
     #[inline(always)]
-    fn dot_u6<const T: usize>(
+    fn dot_u6<const R: usize, const T: usize>(
         self,
-        low: &[u8; 256],
-        high: &[u8; 128],
+        low: [&[u8; 256]; R],
+        high: [&[u8; 128]; R],
         a: [&[i8; 32]; T],
-        scale: [Self::Scale; 2],
-        acc: &mut [Self::I; T],
+        scale: [[Self::Scale; 2]; R],
+        acc: &mut [[Self::I; T]; R],
     ) {
-        let mask4 = unsafe { _mm256_set1_epi8(0x0f) };
-        let mask2 = unsafe { _mm256_set1_epi8(0x30) };
-        for c in 0..2 {
-            let bits: [__m256i; 2] =
-                both!(h => _mm256_loadu_si256(high.as_ptr().add(c * 64 + h * 32).cast()));
-            let mut sums = [[unsafe { [_mm256_setzero_si256(); 2] }; T]; 2];
-            for i in [2 * c, 2 * c + 1] {
-                let v: [__m256i; 2] =
-                    both!(h => _mm256_loadu_si256(low.as_ptr().add(i * 64 + h * 32).cast()));
-                // Bits 4 and 5 of the low nibbles' weights lie at 0 or 4 of `bits`, of the high nibbles' at 2 or 6.
-                let first: [__m256i; 2] = both!(h => {
-                    let up = if i % 2 == 0 { _mm256_slli_epi16::<4>(bits[h]) } else { bits[h] };
-                    _mm256_or_si256(_mm256_and_si256(v[h], mask4), _mm256_and_si256(up, mask2))
-                });
-                let second: [__m256i; 2] = both!(h => {
-                    let nibbles = _mm256_and_si256(_mm256_srli_epi16::<4>(v[h]), mask4);
-                    let up = if i % 2 == 0 { _mm256_slli_epi16::<2>(bits[h]) } else { _mm256_srli_epi16::<2>(bits[h]) };
-                    _mm256_or_si256(nibbles, _mm256_and_si256(up, mask2))
-                });
-                for t in 0..T {
-                    let x = broadcast_4(a[t], 4 * i);
-                    sums[0][t] =
-                        both!(h => _mm256_add_epi16(sums[0][t][h], _mm256_maddubs_epi16(first[h], x)));
-                    let x = broadcast_4(a[t], 16 + 4 * i);
-                    sums[1][t] =
-                        both!(h => _mm256_add_epi16(sums[1][t][h], _mm256_maddubs_epi16(second[h], x)));
+        for r in 0..R {
+            for c in 0..2 {
+                let mut sums = [[[unsafe { _mm256_setzero_si256() }; 2]; T]; 2];
+                for i in [2 * c, 2 * c + 1] {
+                    let v = [unpack_u6(low[r], high[r], i, 0), unpack_u6(low[r], high[r], i, 1)];
+                    for t in 0..T {
+                        let x = broadcast_4(a[t], 4 * i);
+                        sums[0][t] =
+                            both!(h => _mm256_add_epi16(sums[0][t][h], _mm256_maddubs_epi16(v[h].0, x)));
+                        let x = broadcast_4(a[t], 16 + 4 * i);
+                        sums[1][t] =
+                            both!(h => _mm256_add_epi16(sums[1][t][h], _mm256_maddubs_epi16(v[h].1, x)));
+                    }
                 }
-            }
-            for t in 0..T {
-                for g in 0..2 {
-                    acc[t] = both!(h => _mm256_add_epi32(acc[t][h], _mm256_madd_epi16(sums[g][t][h], scale[g][h])));
-                }
+                add_scaled(sums[0], scale[r][0], &mut acc[r]);
+                add_scaled(sums[1], scale[r][1], &mut acc[r]);
             }
         }
     }
 
     /// |w| as unsigned bytes, the sign moved to the activation: 128 * 127 * 2 = 32,512 fits an i16, once.
     #[inline(always)]
-    fn dot_i8<const T: usize>(self, w: &[i8; 512], a: [&[i8; 32]; T], acc: &mut [Self::I; T]) {
-        let one = unsafe { _mm256_set1_epi16(1) };
-        for i in 0..8 {
-            let v: [__m256i; 2] = both!(h => _mm256_loadu_si256(w.as_ptr().add(i * 64 + h * 32).cast()));
-            let size: [__m256i; 2] = both!(h => _mm256_abs_epi8(v[h]));
-            for t in 0..T {
-                let x = broadcast_4(a[t], 4 * i);
-                acc[t] = both!(h => {
-                    let products = _mm256_maddubs_epi16(size[h], _mm256_sign_epi8(x, v[h]));
-                    _mm256_add_epi32(acc[t][h], _mm256_madd_epi16(products, one))
-                });
+    fn sum_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[u8; 512]; R],
+        a: [&[i8; 32]; T],
+        _: [i32; T],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        let (one, offset) = unsafe { (_mm256_set1_epi16(1), _mm256_set1_epi8(-128)) };
+        for r in 0..R {
+            for i in 0..8 {
+                let v: [__m256i; 2] = both!(h => _mm256_xor_si256(chunk(w[r], i, h), offset));
+                let size: [__m256i; 2] = both!(h => _mm256_abs_epi8(v[h]));
+                for t in 0..T {
+                    let x = broadcast_4(a[t], 4 * i);
+                    acc[r][t] = both!(h => {
+                        let products = _mm256_maddubs_epi16(size[h], _mm256_sign_epi8(x, v[h]));
+                        _mm256_add_epi32(acc[r][t][h], _mm256_madd_epi16(products, one))
+                    });
+                }
             }
         }
     }
@@ -262,10 +315,46 @@ impl Simd for Avx2 {
         both!(h => _mm256_or_si256(_mm256_and_si256(first[h], low), _mm256_slli_epi32::<16>(second[h])))
     }
     #[inline(always)]
-    fn dot_pair<const T: usize>(self, pair: Self::Pair, a: [[i16; 2]; T], acc: &mut [Self::I; T]) {
+    fn dot_pair<const R: usize, const T: usize>(
+        self,
+        pair: [Self::Pair; R],
+        a: [&[i16; 2]; T],
+        acc: &mut [[Self::I; T]; R],
+    ) {
         for t in 0..T {
             let x = unsafe { _mm256_set1_epi32(i32::from(a[t][0] as u16) | i32::from(a[t][1]) << 16) };
-            acc[t] = both!(h => _mm256_add_epi32(acc[t][h], _mm256_madd_epi16(pair[h], x)));
+            for r in 0..R {
+                acc[r][t] = both!(h => _mm256_add_epi32(acc[r][t][h], _mm256_madd_epi16(pair[r][h], x)));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn peak(self, kind: Peak, rounds: usize) -> usize {
+        // Twelve sums fit the registers: twice those of a whole step are half vectors.
+        const HALVES: usize = 12;
+        let rounds = rounds * 2 * PEAK_STEPS / HALVES;
+        unsafe {
+            let zero = _mm256_setzero_si256();
+            match kind {
+                Peak::F32 | Peak::Bf16 => {
+                    let one = _mm256_set1_ps(1.0);
+                    repeat::<_, HALVES>(rounds, _mm256_setzero_ps(), |sum, x| _mm256_fmadd_ps(x, one, sum));
+                    1
+                }
+                Peak::Int4 => {
+                    let w = _mm256_set1_epi8(7);
+                    let step = |sum, x| _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
+                    repeat::<_, HALVES>(rounds, zero, step);
+                    4
+                }
+                Peak::Int8 => {
+                    let w = _mm256_set1_epi16(7);
+                    let step = |sum, x| _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+                    repeat::<_, HALVES>(rounds, zero, step);
+                    2
+                }
+            }
         }
     }
 

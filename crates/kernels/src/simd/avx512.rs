@@ -5,7 +5,7 @@
 //! and stores are unaligned and stay inside the array that the argument borrows.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all of them, above")]
 
-use super::{Kernel, LANES, Simd};
+use super::{Kernel, LANES, PEAK_STEPS, Peak, Simd, repeat};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -32,6 +32,63 @@ fn broadcast_4(a: &[i8; 32], k: usize) -> __m512i {
     unsafe { _mm512_set1_epi32(i32::from_le_bytes(four)) }
 }
 
+/// The low and the high nibbles of 64 bytes.
+#[inline(always)]
+fn nibbles(v: __m512i) -> (__m512i, __m512i) {
+    unsafe {
+        let mask = _mm512_set1_epi8(15);
+        (_mm512_and_si512(v, mask), _mm512_and_si512(_mm512_srli_epi16::<4>(v), mask))
+    }
+}
+
+/// Chunk i of 64 bytes.
+#[inline(always)]
+fn chunk<const N: usize>(w: &[u8; N], i: usize) -> __m512i {
+    assert!((i + 1) * 64 <= N);
+    unsafe { _mm512_loadu_si512(w.as_ptr().add(i * 64).cast()) }
+}
+
+/// How R panels of 16 rows hold 32 weights of few bits. (Types, not closures: a closure that the compiler chooses not
+/// to inline would be compiled without the instruction set.)
+trait Unpack<const R: usize> {
+    /// Chunk i of panel r: its weights 4i..4i+4, and 16+4i..20+4i.
+    fn unpack(&self, r: usize, i: usize) -> (__m512i, __m512i);
+}
+
+struct U4<'a, const R: usize>([&'a [u8; 256]; R]);
+struct U6<'a, const R: usize>([&'a [u8; 256]; R], [&'a [u8; 128]; R]);
+
+impl<const R: usize> Unpack<R> for U4<'_, R> {
+    #[inline(always)]
+    fn unpack(&self, r: usize, i: usize) -> (__m512i, __m512i) {
+        nibbles(chunk(self.0[r], i))
+    }
+}
+
+impl<const R: usize> Unpack<R> for U6<'_, R> {
+    #[inline(always)]
+    fn unpack(&self, r: usize, i: usize) -> (__m512i, __m512i) {
+        // Bits 4 and 5 of the low nibbles' weights lie at 0 or 4 of `bits`, of the high nibbles' at 2 or 6.
+        let (first, second) = nibbles(chunk(self.0[r], i));
+        let bits = chunk(self.1[r], i / 2);
+        unsafe {
+            let (up, down) = if i.is_multiple_of(2) {
+                (_mm512_slli_epi16::<4>(bits), _mm512_slli_epi16::<2>(bits))
+            } else {
+                (bits, _mm512_srli_epi16::<2>(bits))
+            };
+            let mask = _mm512_set1_epi8(0x30);
+            (or_masked(first, up, mask), or_masked(second, down, mask))
+        }
+    }
+}
+
+/// a | b & mask.
+#[inline(always)]
+fn or_masked(a: __m512i, b: __m512i, mask: __m512i) -> __m512i {
+    unsafe { _mm512_ternarylogic_epi32::<0xf8>(a, b, mask) }
+}
+
 impl<const VNNI: bool> Avx512<VNNI> {
     /// acc + the four products of unsigned `w` and signed `a` in each dword. Without VNNI the products of two bytes
     /// are summed in 16 bits, so `w` must be at most 128: 128 * 127 * 2 = 32,512.
@@ -43,6 +100,81 @@ impl<const VNNI: bool> Avx512<VNNI> {
             } else {
                 let pairs = _mm512_maddubs_epi16(w, a);
                 _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+            }
+        }
+    }
+
+    /// The sums of the first (`half` 0) or the last (1) 16 k, from zero.
+    #[inline(always)]
+    fn half<const R: usize, const T: usize>(
+        self,
+        a: [&[i8; 32]; T],
+        w: &impl Unpack<R>,
+        half: usize,
+    ) -> [[__m512i; T]; R] {
+        let mut sums = [[self.splat_i32(0); T]; R];
+        for i in 0..4 {
+            let mut v = [self.splat_i32(0); R];
+            for r in 0..R {
+                let (first, second) = w.unpack(r, i);
+                v[r] = if half == 0 { first } else { second };
+            }
+            for t in 0..T {
+                let x = broadcast_4(a[t], 16 * half + 4 * i);
+                for r in 0..R {
+                    sums[r][t] = self.dot_bytes(sums[r][t], v[r], x);
+                }
+            }
+        }
+        sums
+    }
+
+    /// `sums` plus the products of all 32 k.
+    #[inline(always)]
+    fn wholes<const R: usize, const T: usize>(
+        self,
+        a: [&[i8; 32]; T],
+        w: impl Unpack<R>,
+        mut sums: [[__m512i; T]; R],
+    ) -> [[__m512i; T]; R] {
+        if R * T < 4 {
+            // Few sums: two chains each, or they would wait for the latency of the dot product.
+            let halves = [self.half(a, &w, 0), self.half(a, &w, 1)];
+            for r in 0..R {
+                for t in 0..T {
+                    let both = unsafe { _mm512_add_epi32(halves[0][r][t], halves[1][r][t]) };
+                    sums[r][t] = unsafe { _mm512_add_epi32(sums[r][t], both) };
+                }
+            }
+            return sums;
+        }
+        for i in 0..4 {
+            let mut v = [(self.splat_i32(0), self.splat_i32(0)); R];
+            for r in 0..R {
+                v[r] = w.unpack(r, i);
+            }
+            for t in 0..T {
+                let (first, second) = (broadcast_4(a[t], 4 * i), broadcast_4(a[t], 16 + 4 * i));
+                for r in 0..R {
+                    sums[r][t] = self.dot_bytes(sums[r][t], v[r].0, first);
+                    sums[r][t] = self.dot_bytes(sums[r][t], v[r].1, second);
+                }
+            }
+        }
+        sums
+    }
+
+    /// acc += scale * sums.
+    #[inline(always)]
+    fn add_scaled<const R: usize, const T: usize>(
+        self,
+        sums: [[__m512i; T]; R],
+        scale: [__m512i; R],
+        acc: &mut [[__m512i; T]; R],
+    ) {
+        for r in 0..R {
+            for t in 0..T {
+                acc[r][t] = unsafe { _mm512_add_epi32(acc[r][t], _mm512_mullo_epi32(sums[r][t], scale[r])) };
             }
         }
     }
@@ -59,6 +191,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     const REGISTERS: usize = 32;
     const INT_TILE: usize = 8;
     const F32_TILE: usize = 8;
+    const PAIRS: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
@@ -109,6 +242,10 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         unsafe { _mm512_cvtps_epi32(a) }
     }
 
+    #[inline(always)]
+    fn sub_32_times(self, a: Self::I, b: Self::I) -> Self::I {
+        unsafe { _mm512_sub_epi32(a, _mm512_slli_epi32::<5>(b)) }
+    }
     #[inline(always)]
     fn splat_i32(self, x: i32) -> Self::I {
         unsafe { _mm512_set1_epi32(x) }
@@ -162,81 +299,95 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         self.load_i8(from)
     }
     #[inline(always)]
-    fn scale_one(self) -> Self::Scale {
-        self.splat_i32(1)
+    fn sum_u4<const R: usize, const T: usize>(
+        self,
+        w: [&[u8; 256]; R],
+        a: [&[i8; 32]; T],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        *acc = self.wholes(a, U4(w), *acc);
     }
 
     #[inline(always)]
-    fn dot_u4<const T: usize>(
+    fn dot_u4<const R: usize, const T: usize>(
         self,
-        w: &[u8; 256],
+        w: [&[u8; 256]; R],
         a: [&[i8; 32]; T],
-        scale: Self::Scale,
-        acc: &mut [Self::I; T],
+        scale: [Self::Scale; R],
+        acc: &mut [[Self::I; T]; R],
     ) {
-        let mask = unsafe { _mm512_set1_epi8(15) };
-        let mut sums = [unsafe { _mm512_setzero_si512() }; T];
-        for i in 0..4 {
-            let v = unsafe { _mm512_loadu_si512(w.as_ptr().add(i * 64).cast()) };
-            let low = unsafe { _mm512_and_si512(v, mask) };
-            let high = unsafe { _mm512_and_si512(_mm512_srli_epi16::<4>(v), mask) };
-            for t in 0..T {
-                sums[t] = self.dot_bytes(sums[t], low, broadcast_4(a[t], 4 * i));
-                sums[t] = self.dot_bytes(sums[t], high, broadcast_4(a[t], 16 + 4 * i));
-            }
-        }
-        for t in 0..T {
-            acc[t] = unsafe { _mm512_add_epi32(acc[t], _mm512_mullo_epi32(sums[t], scale)) };
-        }
+        let sums = self.wholes(a, U4(w), [[self.splat_i32(0); T]; R]);
+        self.add_scaled(sums, scale, acc);
     }
 
     #[inline(always)]
-    fn dot_u6<const T: usize>(
+    fn dot_u6<const R: usize, const T: usize>(
         self,
-        low: &[u8; 256],
-        high: &[u8; 128],
+        low: [&[u8; 256]; R],
+        high: [&[u8; 128]; R],
         a: [&[i8; 32]; T],
-        scale: [Self::Scale; 2],
-        acc: &mut [Self::I; T],
+        scale: [[Self::Scale; 2]; R],
+        acc: &mut [[Self::I; T]; R],
     ) {
-        let mask4 = unsafe { _mm512_set1_epi8(0x0f) };
-        let mask2 = unsafe { _mm512_set1_epi8(0x30) };
-        let mut sums = [[unsafe { _mm512_setzero_si512() }; T]; 2];
-        for i in 0..4 {
-            let v = unsafe { _mm512_loadu_si512(low.as_ptr().add(i * 64).cast()) };
-            let bits = unsafe { _mm512_loadu_si512(high.as_ptr().add(i / 2 * 64).cast()) };
-            // Bits 4 and 5 of the low nibbles' weights lie at 0 or 4 of `bits`, of the high nibbles' at 2 or 6.
-            let (first, second) = unsafe {
-                let even = i % 2 == 0;
-                let up = if even { _mm512_slli_epi16::<4>(bits) } else { bits };
-                let first = _mm512_or_si512(_mm512_and_si512(v, mask4), _mm512_and_si512(up, mask2));
-                let up = if even { _mm512_slli_epi16::<2>(bits) } else { _mm512_srli_epi16::<2>(bits) };
-                let nibbles = _mm512_and_si512(_mm512_srli_epi16::<4>(v), mask4);
-                (first, _mm512_or_si512(nibbles, _mm512_and_si512(up, mask2)))
-            };
-            for t in 0..T {
-                sums[0][t] = self.dot_bytes(sums[0][t], first, broadcast_4(a[t], 4 * i));
-                sums[1][t] = self.dot_bytes(sums[1][t], second, broadcast_4(a[t], 16 + 4 * i));
-            }
+        let w = U6(low, high);
+        let mut scales = [[self.splat_i32(0); R]; 2];
+        for r in 0..R {
+            [scales[0][r], scales[1][r]] = scale[r];
         }
-        for t in 0..T {
-            for g in 0..2 {
-                acc[t] = unsafe { _mm512_add_epi32(acc[t], _mm512_mullo_epi32(sums[g][t], scale[g])) };
-            }
+        for half in 0..2 {
+            self.add_scaled(self.half(a, &w, half), scales[half], acc);
         }
     }
 
+    /// With VNNI the weights are multiplied as they lie, 128 too large, and the sums start that much lower. Without,
     /// |w| as unsigned bytes, the sign moved to the activation.
     #[inline(always)]
-    fn dot_i8<const T: usize>(self, w: &[i8; 512], a: [&[i8; 32]; T], acc: &mut [Self::I; T]) {
-        for i in 0..8 {
-            let v = unsafe { _mm512_loadu_si512(w.as_ptr().add(i * 64).cast()) };
-            let size = unsafe { _mm512_abs_epi8(v) };
-            let negative = unsafe { _mm512_movepi8_mask(v) };
+    fn sum_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[u8; 512]; R],
+        a: [&[i8; 32]; T],
+        a_sums: [i32; T],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        if VNNI {
+            let mut sums = [[self.splat_i32(0); T]; R];
             for t in 0..T {
-                let x = broadcast_4(a[t], 4 * i);
-                let signed = unsafe { _mm512_mask_sub_epi8(x, negative, _mm512_setzero_si512(), x) };
-                acc[t] = self.dot_bytes(acc[t], size, signed);
+                let start = self.splat_i32(-128 * a_sums[t]);
+                for r in 0..R {
+                    sums[r][t] = start;
+                }
+            }
+            for i in 0..8 {
+                let mut v = [self.splat_i32(0); R];
+                for r in 0..R {
+                    v[r] = chunk(w[r], i);
+                }
+                for t in 0..T {
+                    let x = broadcast_4(a[t], 4 * i);
+                    for r in 0..R {
+                        // Two chains, or few sums would wait for the latency of the dot product.
+                        let sum = if i % 2 == 0 && R * T < 4 { &mut acc[r][t] } else { &mut sums[r][t] };
+                        *sum = self.dot_bytes(*sum, v[r], x);
+                    }
+                }
+            }
+            for r in 0..R {
+                for t in 0..T {
+                    acc[r][t] = unsafe { _mm512_add_epi32(acc[r][t], sums[r][t]) };
+                }
+            }
+            return;
+        }
+        for i in 0..8 {
+            for r in 0..R {
+                let v = unsafe { _mm512_xor_si512(chunk(w[r], i), _mm512_set1_epi8(-128)) };
+                let size = unsafe { _mm512_abs_epi8(v) };
+                let negative = unsafe { _mm512_movepi8_mask(v) };
+                for t in 0..T {
+                    let x = broadcast_4(a[t], 4 * i);
+                    let signed = unsafe { _mm512_mask_sub_epi8(x, negative, _mm512_setzero_si512(), x) };
+                    acc[r][t] = self.dot_bytes(acc[r][t], size, signed);
+                }
             }
         }
     }
@@ -255,11 +406,53 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         }
     }
     #[inline(always)]
-    fn dot_pair<const T: usize>(self, pair: Self::Pair, a: [[i16; 2]; T], acc: &mut [Self::I; T]) {
+    fn dot_pair<const R: usize, const T: usize>(
+        self,
+        pair: [Self::Pair; R],
+        a: [&[i16; 2]; T],
+        acc: &mut [[Self::I; T]; R],
+    ) {
         for t in 0..T {
             unsafe {
                 let x = _mm512_set1_epi32(i32::from(a[t][0] as u16) | i32::from(a[t][1]) << 16);
-                acc[t] = _mm512_add_epi32(acc[t], _mm512_madd_epi16(pair, x));
+                for r in 0..R {
+                    acc[r][t] = if VNNI {
+                        _mm512_dpwssd_epi32(acc[r][t], pair[r], x)
+                    } else {
+                        _mm512_add_epi32(acc[r][t], _mm512_madd_epi16(pair[r], x))
+                    };
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn peak(self, kind: Peak, rounds: usize) -> usize {
+        let zero = self.splat_i32(0);
+        unsafe {
+            match kind {
+                Peak::F32 | Peak::Bf16 => {
+                    let one = self.splat(1.0);
+                    repeat::<_, PEAK_STEPS>(rounds, self.splat(0.0), |sum, x| _mm512_fmadd_ps(x, one, sum));
+                    1
+                }
+                Peak::Int4 | Peak::Int8 if VNNI => {
+                    let w = _mm512_set1_epi8(7);
+                    repeat::<_, PEAK_STEPS>(rounds, zero, |sum, x| _mm512_dpbusd_epi32(sum, w, x));
+                    4
+                }
+                Peak::Int4 => {
+                    let w = _mm512_set1_epi8(7);
+                    let step = |sum, x| _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x));
+                    repeat::<_, PEAK_STEPS>(rounds, zero, step);
+                    4
+                }
+                Peak::Int8 => {
+                    let w = _mm512_set1_epi16(7);
+                    let step = |sum, x| _mm512_add_epi32(sum, _mm512_madd_epi16(w, x));
+                    repeat::<_, PEAK_STEPS>(rounds, zero, step);
+                    2
+                }
             }
         }
     }

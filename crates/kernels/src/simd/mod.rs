@@ -23,6 +23,35 @@ use crate::isa::Isa;
 
 pub use crate::buffer::LANES;
 
+/// `rounds` times: `N` independent sums, each a step further with an operand from the first-level cache.
+#[inline(always)]
+fn repeat<V: Copy, const N: usize>(rounds: usize, zero: V, step: impl Fn(V, V) -> V) {
+    let mut sums = [zero; N];
+    let operands = [zero; N];
+    for _ in 0..rounds {
+        // Kept from being computed once for all rounds.
+        let operands = std::hint::black_box(&operands);
+        for i in 0..N {
+            sums[i] = step(sums[i], operands[i]);
+        }
+    }
+    std::hint::black_box(sums);
+}
+
+/// Kinds of arithmetic whose limit can be measured ([`Simd::peak`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peak {
+    /// Weights of 4 bits times int8.
+    Int4,
+    /// Weights of 8 bits times int8.
+    Int8,
+    F32,
+    Bf16,
+}
+
+/// Independent sums in a round of [`Simd::peak`].
+pub const PEAK_STEPS: usize = 12;
+
 /// Something to compute, written once for all instruction sets.
 pub trait Kernel {
     type Output;
@@ -71,10 +100,12 @@ pub trait Simd: Copy {
 
     /// Vectors of 16 lanes that the registers hold.
     const REGISTERS: usize;
-    /// Tokens that share one unpacked weight in a tile of the integer cores, at most.
+    /// Tokens of a tile of one panel, at most: 8, 4, 2 or 1. They share its unpacked weights. Of the integer cores, and
+    /// of the f32 core.
     const INT_TILE: usize;
-    /// The same for the f32 core.
     const F32_TILE: usize;
+    /// Whether the registers hold tiles of two panels, which share what is read of the tokens.
+    const PAIRS: bool;
 
     // ---- f32
     fn splat(self, x: f32) -> Self::F;
@@ -97,6 +128,8 @@ pub trait Simd: Copy {
 
     // ---- i32
     fn splat_i32(self, x: i32) -> Self::I;
+    /// a - 32 * b.
+    fn sub_32_times(self, a: Self::I, b: Self::I) -> Self::I;
     /// Rounded once, to nearest even.
     fn to_f32(self, a: Self::I) -> Self::F;
     /// 2^a for a in -126..=127.
@@ -110,43 +143,67 @@ pub trait Simd: Copy {
     fn load_i8(self, from: &[i8; LANES]) -> Self::I;
     fn load_u8(self, from: &[u8; LANES]) -> Self::I;
 
-    // ---- integer cores. `w` holds 16 rows, row r in dword r of each 64 bytes; `a[t]` are a token's activations.
+    // ---- integer cores: exact sums over a sub-block of 32 k, for R panels of 16 rows and T tokens. `w[r]` holds row
+    // 16 r + i in dword i of each 64 bytes; `a[t]` are a token's activations. Every core adds to `acc[r][t]`.
+
     /// A factor of 0..=63, or of -128..=127.
     fn scale_u8(self, from: &[u8; LANES]) -> Self::Scale;
     fn scale_i8(self, from: &[i8; LANES]) -> Self::Scale;
-    fn scale_one(self) -> Self::Scale;
 
-    /// acc[t] += scale * sum over 32 k of w[k] * a[t][k], exactly; weights 0..=15.
+    /// acc += sum of w * a; weights 0..=15.
     /// Chunk i of 64 bytes: low nibbles are k = 4i..4i+4, high nibbles k = 16+4i..20+4i.
-    fn dot_u4<const T: usize>(
+    fn sum_u4<const R: usize, const T: usize>(
         self,
-        w: &[u8; 256],
+        w: [&[u8; 256]; R],
         a: [&[i8; 32]; T],
-        scale: Self::Scale,
-        acc: &mut [Self::I; T],
+        acc: &mut [[Self::I; T]; R],
     );
 
-    /// acc[t] += scale[0] * (first 16 k) + scale[1] * (last 16 k), exactly; weights 0..=63.
-    /// `low` as in `dot_u4`; `high`: bits 4 and 5, chunk c of 64 bytes holds in its bits 2f, 2f+1 those of the low
+    /// acc += scale * (sum of w * a); as `sum_u4`.
+    fn dot_u4<const R: usize, const T: usize>(
+        self,
+        w: [&[u8; 256]; R],
+        a: [&[i8; 32]; T],
+        scale: [Self::Scale; R],
+        acc: &mut [[Self::I; T]; R],
+    );
+
+    /// acc += scale[0] * (first 16 k) + scale[1] * (last 16 k); weights 0..=63.
+    /// `low` as in `sum_u4`; `high`: bits 4 and 5, chunk c of 64 bytes holds in its bits 2f, 2f+1 those of the low
     /// nibbles (even f) or high nibbles (odd f) of chunk 2c + f/2 of `low`.
-    fn dot_u6<const T: usize>(
+    fn dot_u6<const R: usize, const T: usize>(
         self,
-        low: &[u8; 256],
-        high: &[u8; 128],
+        low: [&[u8; 256]; R],
+        high: [&[u8; 128]; R],
         a: [&[i8; 32]; T],
-        scale: [Self::Scale; 2],
-        acc: &mut [Self::I; T],
+        scale: [[Self::Scale; 2]; R],
+        acc: &mut [[Self::I; T]; R],
     );
 
-    /// acc[t] += sum over 32 k of w[k] * a[t][k], exactly; weights -128..=127, chunk i of 64 bytes: k = 4i..4i+4.
-    fn dot_i8<const T: usize>(self, w: &[i8; 512], a: [&[i8; 32]; T], acc: &mut [Self::I; T]);
+    /// acc += sum of (w - 128) * a; chunk i of 64 bytes: k = 4i..4i+4. `a_sums[t]` is the sum of `a[t]`.
+    fn sum_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[u8; 512]; R],
+        a: [&[i8; 32]; T],
+        a_sums: [i32; T],
+        acc: &mut [[Self::I; T]; R],
+    );
 
-    /// acc[t] += first * a[t][0] + second * a[t][1], exactly; products and sums must fit i32.
-    fn dot_pair<const T: usize>(self, pair: Self::Pair, a: [[i16; 2]; T], acc: &mut [Self::I; T]);
+    /// acc += first * a[t][0] + second * a[t][1]; products and sums must fit i32.
+    fn dot_pair<const R: usize, const T: usize>(
+        self,
+        pair: [Self::Pair; R],
+        a: [&[i16; 2]; T],
+        acc: &mut [[Self::I; T]; R],
+    );
     /// Two small integers a row (one for each half of a sub-block, or of two sub-blocks), as i16.
     type Pair: Copy;
     fn pair_u8(self, first: &[u8; LANES], second: &[u8; LANES]) -> Self::Pair;
     fn pair_i8(self, first: &[i8; LANES], second: &[i8; LANES]) -> Self::Pair;
+
+    /// `rounds` times [`PEAK_STEPS`] steps of nothing but the arithmetic that the kernels live on, for
+    /// [`crate::limits`]. Gives how many products a lane makes in a step.
+    fn peak(self, kind: Peak, rounds: usize) -> usize;
 
     /// Asks for the cache line at `at`, which need not be a valid address, to be brought near. Changes nothing else.
     fn prefetch<T>(self, at: *const T);

@@ -3,7 +3,7 @@
 //! Nothing is inlined: a fused multiply-add without the instruction is a call anyway, and kernels in which 16 calls
 //! stand for each of them would take minutes to compile.
 
-use super::{LANES, Simd};
+use super::{LANES, PEAK_STEPS, Peak, Simd, repeat};
 use half::{bf16, f16};
 
 #[derive(Clone, Copy)]
@@ -19,6 +19,29 @@ fn zip<T: Copy, U>(a: [T; LANES], b: [T; LANES], f: impl Fn(T, T) -> U) -> [U; L
     std::array::from_fn(|i| f(a[i], b[i]))
 }
 
+/// Weight k of 32 of a row, where two lie in a byte.
+fn nibble(w: &[u8; 256], lane: usize, k: usize) -> i32 {
+    let byte = w[k % 16 / 4 * 64 + lane * 4 + k % 4];
+    i32::from(if k < 16 { byte & 15 } else { byte >> 4 })
+}
+
+/// `acc[r][t]` += the sum over 32 k of scale * weight * a, both as functions of panel, lane and k.
+fn add_dots<const R: usize, const T: usize>(
+    a: [&[i8; 32]; T],
+    scale: impl Fn(usize, usize, usize) -> i32,
+    weight: impl Fn(usize, usize, usize) -> i32,
+    acc: &mut [[[i32; LANES]; T]; R],
+) {
+    for r in 0..R {
+        for lane in 0..LANES {
+            let w: [i32; 32] = std::array::from_fn(|k| scale(r, lane, k) * weight(r, lane, k));
+            for t in 0..T {
+                acc[r][t][lane] += (0..32).map(|k| w[k] * i32::from(a[t][k])).sum::<i32>();
+            }
+        }
+    }
+}
+
 impl Simd for Portable {
     type F = [f32; LANES];
     type I = [i32; LANES];
@@ -28,6 +51,7 @@ impl Simd for Portable {
     const REGISTERS: usize = 4;
     const INT_TILE: usize = 1;
     const F32_TILE: usize = 1;
+    const PAIRS: bool = false;
 
     #[inline(never)]
     fn splat(self, x: f32) -> Self::F {
@@ -79,6 +103,10 @@ impl Simd for Portable {
     }
 
     #[inline(never)]
+    fn sub_32_times(self, a: Self::I, b: Self::I) -> Self::I {
+        zip(a, b, |a, b| a - 32 * b)
+    }
+    #[inline(never)]
     fn splat_i32(self, x: i32) -> Self::I {
         [x; LANES]
     }
@@ -121,62 +149,51 @@ impl Simd for Portable {
     fn scale_i8(self, from: &[i8; LANES]) -> Self::Scale {
         self.load_i8(from)
     }
-    #[inline(never)]
-    fn scale_one(self) -> Self::Scale {
-        [1; LANES]
-    }
-
-    fn dot_u4<const T: usize>(
+    fn sum_u4<const R: usize, const T: usize>(
         self,
-        w: &[u8; 256],
+        w: [&[u8; 256]; R],
         a: [&[i8; 32]; T],
-        scale: Self::Scale,
-        acc: &mut [Self::I; T],
+        acc: &mut [[Self::I; T]; R],
     ) {
-        for t in 0..T {
-            for r in 0..LANES {
-                let mut sum = 0;
-                for k in 0..16 {
-                    let byte = w[k / 4 * 64 + r * 4 + k % 4];
-                    sum += i32::from(byte & 15) * i32::from(a[t][k]);
-                    sum += i32::from(byte >> 4) * i32::from(a[t][k + 16]);
-                }
-                acc[t][r] += scale[r] * sum;
-            }
-        }
+        self.dot_u4(w, a, [[1; LANES]; R], acc);
     }
 
-    fn dot_u6<const T: usize>(
+    fn dot_u4<const R: usize, const T: usize>(
         self,
-        low: &[u8; 256],
-        high: &[u8; 128],
+        w: [&[u8; 256]; R],
         a: [&[i8; 32]; T],
-        scale: [Self::Scale; 2],
-        acc: &mut [Self::I; T],
+        scale: [Self::Scale; R],
+        acc: &mut [[Self::I; T]; R],
     ) {
-        for t in 0..T {
-            for r in 0..LANES {
-                let mut sums = [0; 2];
-                for k in 0..16 {
-                    let (chunk, byte) = (k / 4, r * 4 + k % 4);
-                    let nibbles = low[chunk * 64 + byte];
-                    let bits = high[chunk / 2 * 64 + byte] >> (chunk % 2 * 4);
-                    sums[0] += i32::from((nibbles & 15) | (bits & 3) << 4) * i32::from(a[t][k]);
-                    sums[1] += i32::from((nibbles >> 4) | (bits >> 2 & 3) << 4) * i32::from(a[t][k + 16]);
-                }
-                acc[t][r] += scale[0][r] * sums[0] + scale[1][r] * sums[1];
-            }
-        }
+        let weight = |r: usize, lane, k| nibble(w[r], lane, k);
+        add_dots(a, |r, lane, _| scale[r][lane], weight, acc);
     }
 
-    fn dot_i8<const T: usize>(self, w: &[i8; 512], a: [&[i8; 32]; T], acc: &mut [Self::I; T]) {
-        for t in 0..T {
-            for r in 0..LANES {
-                for k in 0..32 {
-                    acc[t][r] += i32::from(w[k / 4 * 64 + r * 4 + k % 4]) * i32::from(a[t][k]);
-                }
-            }
-        }
+    fn dot_u6<const R: usize, const T: usize>(
+        self,
+        low: [&[u8; 256]; R],
+        high: [&[u8; 128]; R],
+        a: [&[i8; 32]; T],
+        scale: [[Self::Scale; 2]; R],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        let weight = |r: usize, lane: usize, k: usize| {
+            let chunk = k % 16 / 4;
+            let bits = high[r][chunk / 2 * 64 + lane * 4 + k % 4] >> (chunk % 2 * 4 + k / 16 * 2) & 3;
+            nibble(low[r], lane, k) | i32::from(bits) << 4
+        };
+        add_dots(a, |r, lane, k| scale[r][k / 16][lane], weight, acc);
+    }
+
+    fn sum_i8<const R: usize, const T: usize>(
+        self,
+        w: [&[u8; 512]; R],
+        a: [&[i8; 32]; T],
+        _: [i32; T],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        let weight = |r: usize, lane, k| i32::from(w[r][k / 4 * 64 + lane * 4 + k % 4]) - 128;
+        add_dots(a, |_, _, _| 1, weight, acc);
     }
 
     #[inline(never)]
@@ -188,12 +205,34 @@ impl Simd for Portable {
         [self.load_i8(first), self.load_i8(second)]
     }
     #[inline(never)]
-    fn dot_pair<const T: usize>(self, pair: Self::Pair, a: [[i16; 2]; T], acc: &mut [Self::I; T]) {
-        for t in 0..T {
-            for r in 0..LANES {
-                acc[t][r] += pair[0][r] * i32::from(a[t][0]) + pair[1][r] * i32::from(a[t][1]);
+    fn dot_pair<const R: usize, const T: usize>(
+        self,
+        pair: [Self::Pair; R],
+        a: [&[i16; 2]; T],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        for r in 0..R {
+            for t in 0..T {
+                let [first, second] = a[t].map(i32::from);
+                for lane in 0..LANES {
+                    acc[r][t][lane] += pair[r][0][lane] * first + pair[r][1][lane] * second;
+                }
             }
         }
+    }
+
+    fn peak(self, kind: Peak, rounds: usize) -> usize {
+        match kind {
+            Peak::F32 | Peak::Bf16 => {
+                let one = self.splat(1.0);
+                repeat::<_, PEAK_STEPS>(rounds, self.splat(0.0), |sum, x| self.fma(x, one, sum));
+            }
+            Peak::Int4 | Peak::Int8 => {
+                let step = |sum: [i32; LANES], x: [i32; LANES]| zip(sum, x, |sum, x| sum + 7 * x);
+                repeat::<_, PEAK_STEPS>(rounds, [0; LANES], step);
+            }
+        }
+        1
     }
 
     #[inline(always)]

@@ -72,6 +72,17 @@ impl Results {
     }
 }
 
+impl Results {
+    #[inline(always)]
+    fn all<S: Simd, const R: usize, const T: usize>(&mut self, s: S, x: [[S::I; T]; R]) {
+        for r in 0..R {
+            for t in 0..T {
+                self.i(s, x[r][t]);
+            }
+        }
+    }
+}
+
 /// The kernel on every instruction set gives what it gives on the portable one.
 fn same_on_all<K: Kernel<Output = Results> + Clone>(kernel: K) {
     let expected = kernel.clone().run(super::portable::Portable);
@@ -185,7 +196,7 @@ fn conversions_are_the_same() {
 struct Dots<const T: usize> {
     u4: [u8; 256],
     u6_high: [u8; 128],
-    i8: [i8; 512],
+    i8: [u8; 512],
     a: [[i8; 32]; T],
     u8_scale: [u8; LANES],
     i8_scale: [[i8; LANES]; 2],
@@ -198,42 +209,68 @@ impl<const T: usize> Kernel for Dots<T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Results {
         let mut out = Results::default();
+        self.panels::<S, 1>(s, &mut out);
+        if S::PAIRS {
+            // Two panels of the same weights: twice the same.
+            let mut pair = Results::default();
+            self.panels::<S, 2>(s, &mut pair);
+            let per_core = T * LANES;
+            let (first, second): (Vec<_>, Vec<_>) =
+                pair.0.chunks(per_core).enumerate().partition(|(i, _)| i % 2 == 0);
+            for panel in [first, second] {
+                assert!(panel.iter().flat_map(|(_, bits)| *bits).eq(&out.0));
+            }
+        }
+        out
+    }
+}
+
+impl<const T: usize> Dots<T> {
+    /// Every core with R panels of the same weights.
+    #[inline(always)]
+    fn panels<S: Simd, const R: usize>(&self, s: S, out: &mut Results) {
         let mut a = [&self.a[0]; T];
+        let mut a_sums = [0; T];
+        let mut pairs = [&self.pairs[0]; T];
         for t in 0..T {
             a[t] = &self.a[t];
+            a_sums[t] = self.a[t].iter().map(|&x| i32::from(x)).sum();
+            pairs[t] = &self.pairs[t];
         }
-        let start = [s.splat_i32(-3); T];
-        let mut each = |acc: [S::I; T]| {
-            for acc in acc {
-                out.i(s, acc);
-            }
-        };
-        for scale in [s.scale_u8(&self.u8_scale), s.scale_i8(&self.i8_scale[0]), s.scale_one()] {
+        let start = [[s.splat_i32(-3); T]; R];
+        let mut acc = start;
+        s.sum_u4([&self.u4; R], a, &mut acc);
+        out.all(s, acc);
+        for scale in [s.scale_u8(&self.u8_scale), s.scale_i8(&self.i8_scale[0])] {
             let mut acc = start;
-            s.dot_u4(&self.u4, a, scale, &mut acc);
-            each(acc);
+            s.dot_u4([&self.u4; R], a, [scale; R], &mut acc);
+            out.all(s, acc);
         }
         for scales in [
             [s.scale_i8(&self.i8_scale[0]), s.scale_i8(&self.i8_scale[1])],
-            [s.scale_one(), s.scale_one()],
-            [s.scale_u8(&self.u8_scale), s.scale_one()],
+            [s.scale_u8(&self.u8_scale), s.scale_i8(&self.i8_scale[1])],
         ] {
             let mut acc = start;
-            s.dot_u6(&self.u4, &self.u6_high, a, scales, &mut acc);
-            each(acc);
+            s.dot_u6([&self.u4; R], [&self.u6_high; R], a, [scales; R], &mut acc);
+            out.all(s, acc);
         }
         let mut acc = start;
-        s.dot_i8(&self.i8, a, &mut acc);
-        each(acc);
+        s.sum_i8([&self.i8; R], a, a_sums, &mut acc);
+        out.all(s, acc);
         for pair in [
             s.pair_i8(&self.i8_scale[0], &self.i8_scale[1]),
             s.pair_u8(&self.u8_scale, self.u4.first_chunk().expect("256")),
         ] {
             let mut acc = start;
-            s.dot_pair(pair, self.pairs, &mut acc);
-            each(acc);
+            s.dot_pair([pair; R], pairs, &mut acc);
+            out.all(s, acc);
         }
-        out
+        for r in 0..R {
+            for t in 0..T {
+                acc[r][t] = s.sub_32_times(acc[r][t], start[r][t]);
+            }
+        }
+        out.all(s, acc);
     }
 }
 
@@ -247,7 +284,7 @@ fn dots(mut weight: impl FnMut() -> u8, mut a: impl FnMut() -> i8, mut scale: im
         same_on_all(Dots::<T> {
             u4: std::array::from_fn(|_| weight()),
             u6_high: std::array::from_fn(|_| weight()),
-            i8: std::array::from_fn(|_| weight() as i8),
+            i8: std::array::from_fn(|_| weight()),
             a: std::array::from_fn(|_| std::array::from_fn(|_| a())),
             u8_scale: std::array::from_fn(|_| scale() as u8 & 63),
             i8_scale: std::array::from_fn(|_| std::array::from_fn(|_| scale())),
@@ -259,13 +296,14 @@ fn dots(mut weight: impl FnMut() -> u8, mut a: impl FnMut() -> i8, mut scale: im
     tile::<2>(&mut weight, &mut a, &mut scale);
     tile::<3>(&mut weight, &mut a, &mut scale);
     tile::<4>(&mut weight, &mut a, &mut scale);
+    tile::<6>(&mut weight, &mut a, &mut scale);
     tile::<8>(&mut weight, &mut a, &mut scale);
 }
 
 #[test]
 fn integer_cores_are_exact_at_their_limits() {
-    // Bytes 0xff are weights of 15, 63 and -1; 0x80 is the weight -128 of dot_i8; activations are at most 127.
-    for weight in [0xff, 0x80, 0x7f, 0xf0, 0x0f] {
+    // Bytes 0xff are weights of 15, 63 and 127, 0x00 those of 0 and -128; activations are at most 127.
+    for weight in [0xff, 0x80, 0x7f, 0xf0, 0x0f, 0x00] {
         for a in [127, -127] {
             for scale in [63, -128, 127] {
                 dots(|| weight, || a, || scale);
@@ -276,7 +314,7 @@ fn integer_cores_are_exact_at_their_limits() {
     let mut extreme = Random(4);
     for _ in 0..50 {
         let a = || if random.next().is_multiple_of(2) { 127 } else { -127 };
-        dots(|| if extreme.next().is_multiple_of(2) { 0xff } else { 0x80 }, a, || -128);
+        dots(|| if extreme.next().is_multiple_of(2) { 0xff } else { 0x00 }, a, || -128);
     }
 }
 
@@ -302,15 +340,15 @@ fn integer_cores_mean_what_they_say() {
         fn run<S: Simd>(self, s: S) -> [f32; 4] {
             let a = [127; 32];
             let mut out = [0.0; 4];
-            let mut acc = [[s.splat_i32(0); 1]; 4];
-            s.dot_u4(&[0xff; 256], [&a], s.scale_u8(&[63; LANES]), &mut acc[0]);
+            let mut acc = [[[s.splat_i32(0); 1]; 1]; 4];
+            s.dot_u4([&[0xff; 256]], [&a], [s.scale_u8(&[63; LANES])], &mut acc[0]);
             let scales = [s.scale_i8(&[-128; LANES]), s.scale_i8(&[127; LANES])];
-            s.dot_u6(&[0xff; 256], &[0xff; 128], [&a], scales, &mut acc[1]);
-            s.dot_i8(&[-128; 512], [&a], &mut acc[2]);
-            s.dot_pair(s.pair_i8(&[-128; LANES], &[127; LANES]), [[4064, -4064]], &mut acc[3]);
+            s.dot_u6([&[0xff; 256]], [&[0xff; 128]], [&a], [scales], &mut acc[1]);
+            s.sum_i8([&[0; 512]], [&a], [32 * 127], &mut acc[2]);
+            s.dot_pair([s.pair_i8(&[-128; LANES], &[127; LANES])], [&[4064, -4064]], &mut acc[3]);
             for i in 0..4 {
                 let mut lanes = [0.0; LANES];
-                s.store(s.to_f32(acc[i][0]), &mut lanes);
+                s.store(s.to_f32(acc[i][0][0]), &mut lanes);
                 assert!(lanes.iter().all(|&x| x == lanes[0]));
                 out[i] = lanes[0];
             }

@@ -1,11 +1,13 @@
 //! Options that several subcommands share, and how their values are read.
 
+use crate::console::Console;
 use crate::error::CliError;
 use crate::machine;
 use clap::{Args, ValueEnum};
 use limpid_engine::TokenId;
+use limpid_engine::model::arch::MAX_CONTEXT;
 use limpid_kernels::Cpu;
-use limpid_kernels::isa::Isa;
+use limpid_kernels::isa::{Isa, IsaError};
 use limpid_kernels::ops::{Compute, KvFormat};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,13 +25,27 @@ impl ModelArgs {
     }
 }
 
+/// What is said on standard error.
+#[derive(Args, Debug)]
+pub(crate) struct ConsoleArgs {
+    /// Nothing on standard error but errors: no summary, progress or warnings
+    #[arg(short, long, help_heading = "Output")]
+    quiet: bool,
+}
+
+impl ConsoleArgs {
+    pub(crate) fn console(&self) -> Console {
+        Console::new(self.quiet)
+    }
+}
+
 /// How the model computes.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Computing")]
 pub(crate) struct ComputeArgs {
     /// Threads, from 1 to 512 [default: the physical cores that the process may use]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
-    threads: Option<u16>,
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<1, 512>)]
+    threads: Option<usize>,
 
     /// `f32`: weights as stored, all else in f32. `fast`: activations may be rounded to 8 bit
     #[arg(long, value_name = "MODE", value_enum, default_value_t = ComputeMode::Fast)]
@@ -39,8 +55,9 @@ pub(crate) struct ComputeArgs {
     #[arg(long, value_name = "FORMAT", value_enum)]
     kv_format: Option<KvFormatName>,
 
-    /// Prompt tokens that one step computes, 1 or more: more is faster and takes more workspace
-    #[arg(long, value_name = "N", default_value = "512", value_parser = one_or_more)]
+    /// Prompt tokens that one step computes, from 1 to 65536: more is faster and takes more workspace
+    #[arg(long, value_name = "N", default_value = "512", allow_negative_numbers = true,
+          value_parser = whole::<1, 65_536>)]
     pub(crate) prefill_chunk: usize,
 }
 
@@ -80,14 +97,19 @@ impl ComputeArgs {
             ComputeMode::F32 => (Compute::F32, KvFormat::F32),
             ComputeMode::Fast => (Compute::Fast, KvFormat::F16),
         };
-        let forced = std::env::var_os("LIMPID_ISA").map(|value| value.to_string_lossy().into_owned());
         Ok(Setup {
             compute,
             kv_format: self.kv_format.map_or(kv_default, KvFormat::from),
-            isa: Isa::choose(forced.as_deref())?,
-            n_threads: self.threads.map_or_else(machine::n_cores, usize::from),
+            isa: isa()?,
+            n_threads: self.threads.unwrap_or_else(machine::n_cores),
         })
     }
+}
+
+/// The instruction set: what the environment asks for, or else the best that the processor has.
+pub(crate) fn isa() -> Result<Isa, IsaError> {
+    let forced = std::env::var_os("LIMPID_ISA").map(|value| value.to_string_lossy().into_owned());
+    Isa::choose(forced.as_deref())
 }
 
 impl Setup {
@@ -107,11 +129,17 @@ pub(crate) fn ids(text: &str) -> Result<Ids, String> {
     if ids.is_empty() { Err("there is no token id".to_owned()) } else { Ok(Ids(ids)) }
 }
 
-pub(crate) fn one_or_more(text: &str) -> Result<usize, String> {
+/// A whole number in a range that an option's help names.
+pub(crate) fn whole<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err("a whole number, 1 or more, is expected".to_owned()),
-        Ok(n) => Ok(n),
+        Ok(n) if (MIN..=MAX).contains(&n) => Ok(n),
+        _ => Err(format!("a whole number from {MIN} to {MAX} is expected")),
     }
+}
+
+/// Tokens to generate, or to compute: no model has a longer context.
+pub(crate) fn tokens<const MIN: usize>(text: &str) -> Result<usize, String> {
+    whole::<MIN, MAX_CONTEXT>(text)
 }
 
 /// A number of tokens: `2048`, or `2k` for the same.
@@ -121,8 +149,8 @@ pub(crate) fn token_count(text: &str) -> Result<usize, String> {
         None => (text, 1),
     };
     match digits.parse::<usize>().ok().and_then(|n| n.checked_mul(factor)) {
-        None | Some(0) => Err("a number of tokens is expected, such as 2048 or 2k".to_owned()),
-        Some(n) => Ok(n),
+        Some(n) if (1..=MAX_CONTEXT).contains(&n) => Ok(n),
+        _ => Err(format!("a number of tokens from 1 to {MAX_CONTEXT} is expected, such as 2048 or 2k")),
     }
 }
 
@@ -138,6 +166,9 @@ mod tests {
         assert_eq!(token_count("2k"), Ok(2048));
         assert_eq!(token_count("300"), Ok(300));
         assert!(token_count("0").is_err());
+        assert_eq!(token_count("256m").map_err(|_| ()), Err(()));
+        assert_eq!(token_count("262144k"), Ok(1 << 28));
+        assert!(token_count("262145k").is_err());
         assert!(token_count("99999999999999999k").is_err());
     }
 }

@@ -1,7 +1,6 @@
 //! `limpid bench`: how fast prefill and decode are on this machine.
 
-use super::args::{ComputeArgs, ModelArgs, Setup, one_or_more};
-use crate::console::Console;
+use super::args::{ComputeArgs, ConsoleArgs, ModelArgs, Setup, tokens, whole};
 use crate::error::CliError;
 use crate::load::ModelFile;
 use crate::machine;
@@ -28,23 +27,23 @@ pub(crate) struct BenchArgs {
     model: ModelArgs,
 
     /// Prompt tokens of each sequence; 0 leaves prefill out
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value = "512", allow_negative_numbers = true, value_parser = tokens::<0>)]
     prefill: usize,
 
     /// Tokens that each sequence decodes; 0 leaves decode out
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value = "64", allow_negative_numbers = true, value_parser = tokens::<0>)]
     decode: usize,
 
     /// Tokens that each sequence has in its KV cache before either, from 0 on
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, value_parser = tokens::<0>)]
     depth: usize,
 
-    /// Sequences side by side, 1 or more
-    #[arg(long, value_name = "N", default_value = "1", value_parser = one_or_more)]
+    /// Sequences side by side, from 1 to 4096
+    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, value_parser = whole::<1, 4096>)]
     sequences: usize,
 
-    /// How often each is measured, 1 or more
-    #[arg(long, value_name = "N", default_value = "3", value_parser = one_or_more)]
+    /// How often each is measured, from 1 to 1000
+    #[arg(long, value_name = "N", default_value = "3", allow_negative_numbers = true, value_parser = whole::<1, 1000>)]
     repetitions: usize,
 
     /// One JSON object: prefill and decode in tok/s, all repetitions, and what was measured
@@ -53,6 +52,9 @@ pub(crate) struct BenchArgs {
 
     #[command(flatten)]
     compute: ComputeArgs,
+
+    #[command(flatten)]
+    console: ConsoleArgs,
 }
 
 #[derive(Serialize)]
@@ -78,7 +80,7 @@ struct BenchJson {
 
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
     let setup = args.compute.setup()?;
-    let console = Console::new(false);
+    let console = args.console.console();
     let file = ModelFile::open(args.model.path())?;
     let longest = args.longest(file.config.context_length)?;
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
@@ -115,7 +117,8 @@ impl BenchArgs {
         }
         if longest > context_length {
             let message = format!(
-                "--depth {} and --prefill {} or --decode {} are more than the context of {context_length} tokens",
+                "--depth {} and --prefill {} or --decode {} are more than the context of {context_length} tokens; \
+                 lower them",
                 self.depth, self.prefill, self.decode
             );
             return Err(CliError::usage(message));

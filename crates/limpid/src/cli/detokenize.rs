@@ -15,7 +15,7 @@ pub(crate) struct DetokenizeArgs {
     model: ModelArgs,
 
     /// Token ids, separated by commas
-    #[arg(value_parser = ids)]
+    #[arg(allow_negative_numbers = true, value_parser = ids)]
     ids: Ids,
 
     /// Leave out special tokens such as <|im_end|>

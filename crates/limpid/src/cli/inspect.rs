@@ -10,6 +10,7 @@ use crate::output;
 use crate::sizing::Sizing;
 use clap::Args;
 use limpid_engine::model::MemoryPlan;
+use limpid_engine::sampling::Defaults;
 use report::{InspectJson, MemoryRow};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,7 +27,8 @@ pub(crate) struct InspectArgs {
     model: Option<PathBuf>,
 
     /// Also show what contexts of so many tokens take, such as 2k,8k,32k (k = 1024)
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = token_count)]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', allow_hyphen_values = true,
+          value_parser = token_count)]
     context: Vec<usize>,
 
     /// One JSON object
@@ -40,15 +42,17 @@ pub(crate) struct InspectArgs {
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, CliError> {
     let setup = args.compute.setup()?;
     let file = ModelFile::open(args.path.as_deref().or(args.model.as_deref()))?;
-    let tokenizer = file.tokenizer()?;
-    let defaults = file.defaults()?;
+    // Without a usable one the model cannot run on text, and all else about it is still worth knowing.
+    let tokenizer = file.tokenizer();
+    let defaults = Defaults::of(file.weights.metadata())?;
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
     let sizing =
         Sizing { plan: &plan, max_rows: args.compute.prefill_chunk, max_logit_rows: 1, n_sequences: 1 };
     let rows = args.context.iter().map(|&n| MemoryRow::new(&sizing, &file, n)).collect();
     let available = machine::available_memory();
     let fits = available.map(|available| (sizing.longest(file.config.context_length, available), available));
-    let report = InspectJson::new(&file, &tokenizer, &defaults, &sizing, setup.kv_format, rows, fits)?;
+    let report =
+        InspectJson::new(&file, tokenizer.as_ref(), &defaults, &sizing, setup.kv_format, rows, fits)?;
     if args.json {
         output::write_json(&report)?
     } else {

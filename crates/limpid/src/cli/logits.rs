@@ -1,7 +1,6 @@
 //! `limpid logits`: the forward pass made comparable with any other implementation.
 
-use super::args::{ComputeArgs, Ids, ModelArgs, ids};
-use crate::console::Console;
+use super::args::{ComputeArgs, ConsoleArgs, Ids, ModelArgs, ids, whole};
 use crate::error::CliError;
 use crate::load::ModelFile;
 use crate::machine;
@@ -11,7 +10,7 @@ use crate::prompt::{TextSource, encode_raw};
 use crate::sizing::Sizing;
 use clap::Args;
 use limpid_engine::TokenId;
-use limpid_engine::engine::{LengthLimit, SubmitError};
+use limpid_engine::engine::{LengthLimit, PromptLimits};
 use limpid_engine::kv::KvCache;
 use limpid_engine::model::{Batch, BatchRow, Forward, MemoryPlan, ModelOptions, Want};
 use limpid_engine::tokenizer::Tokenizer;
@@ -33,15 +32,15 @@ pub(crate) struct LogitsArgs {
     text: Option<String>,
 
     /// The prompt as token ids, such as 1,2,3; nothing is added
-    #[arg(long, value_name = "IDS", value_parser = ids, conflicts_with = "text")]
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids, conflicts_with = "text")]
     prompt_tokens: Option<Ids>,
 
     /// After which tokens of the prompt: `last`, `all`, or positions from 0 such as 0,5,9
-    #[arg(long, value_name = "WHICH", default_value = "last", value_parser = positions)]
+    #[arg(long, value_name = "WHICH", default_value = "last", allow_hyphen_values = true, value_parser = positions)]
     positions: Positions,
 
     /// The so many largest logits, largest first, 1 or more; or `all`, in order of id
-    #[arg(long, value_name = "N", default_value = "10", value_parser = top)]
+    #[arg(long, value_name = "N", default_value = "10", allow_negative_numbers = true, value_parser = top)]
     top: Top,
 
     /// A JSON array: [{"pos", "logits": [[id, value], ...]}]
@@ -50,6 +49,9 @@ pub(crate) struct LogitsArgs {
 
     #[command(flatten)]
     compute: ComputeArgs,
+
+    #[command(flatten)]
+    console: ConsoleArgs,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,7 +66,9 @@ fn positions(text: &str) -> Result<Positions, String> {
         "last" => Ok(Positions::Last),
         "all" => Ok(Positions::All),
         list => {
-            let position = |part: &str| part.trim().parse().map_err(|_| format!("`{part}` is no position"));
+            let position = |part: &str| {
+                part.trim().parse().map_err(|_| format!("`{part}` is no position, they count from 0"))
+            };
             list.split(',').map(position).collect::<Result<_, _>>().map(Positions::List)
         }
     }
@@ -79,7 +83,10 @@ enum Top {
 fn top(text: &str) -> Result<Top, String> {
     match text {
         "all" => Ok(Top::All),
-        number => super::args::one_or_more(number).map(Top::Largest),
+        number => match whole::<1, { usize::MAX }>(number) {
+            Ok(n) => Ok(Top::Largest(n)),
+            Err(_) => Err("a whole number, 1 or more, or `all` is expected".to_owned()),
+        },
     }
 }
 
@@ -91,7 +98,7 @@ struct LogitsJson {
 
 pub(crate) fn run(args: &LogitsArgs) -> Result<ExitCode, CliError> {
     let setup = args.compute.setup()?;
-    let console = Console::new(false);
+    let console = args.console.console();
     let text = match &args.prompt_tokens {
         Some(_) => String::new(),
         None => TextSource { argument: args.text.as_deref(), file: None }.read(true)?,
@@ -106,7 +113,8 @@ pub(crate) fn run(args: &LogitsArgs) -> Result<ExitCode, CliError> {
         (None, Some(tokenizer)) => encode_raw(&text, tokenizer)?,
         (ids, _) => ids.as_ref().map_or_else(Vec::new, |ids| ids.0.clone()),
     };
-    check_prompt(&prompt, file.config.vocab_size, file.config.context_length)?;
+    let (vocab_size, max_len) = (file.config.vocab_size, file.config.context_length);
+    PromptLimits { vocab_size, limit: LengthLimit::Model, max_len }.check_prompt(&prompt)?;
     let wanted = args.wanted(prompt.len())?;
 
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
@@ -117,29 +125,12 @@ pub(crate) fn run(args: &LogitsArgs) -> Result<ExitCode, CliError> {
     let options = ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits };
     let mut model = file.load(setup.cpu(), &options, &console)?;
     let mut kv = KvCache::new(model.kv_layout().clone(), sizing.n_pages(prompt.len()))?;
-    let progress = Progress::start(&console, "prefill", Unit::Tokens);
     let mut writer = Writer { args, tokenizer: tokenizer.as_ref(), n_written: 0 };
-    forward(&mut model, &mut kv, &prompt, &wanted, |pos, logits| {
-        progress.set(pos as u64 + 1, prompt.len() as u64);
-        writer.position(pos, logits)
-    })?;
+    let progress = Progress::start(&console, "prefill", Unit::Tokens);
+    forward(&mut model, &mut kv, &prompt, &wanted, &progress, |pos, logits| writer.position(pos, logits))?;
+    drop(progress);
     writer.end()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// As the engine checks a request.
-fn check_prompt(prompt: &[TokenId], vocab_size: usize, context_length: usize) -> Result<(), SubmitError> {
-    if prompt.is_empty() {
-        return Err(SubmitError::EmptyPrompt);
-    }
-    if let Some(position) = prompt.iter().position(|token| token.0 as usize >= vocab_size) {
-        return Err(SubmitError::UnknownToken { token: prompt[position], position, vocab_size });
-    }
-    let (n_prompt, limit) = (prompt.len(), LengthLimit::Context);
-    if n_prompt > context_length {
-        return Err(SubmitError::PromptTooLong { n_prompt, limit, max_len: context_length });
-    }
-    Ok(())
 }
 
 impl LogitsArgs {
@@ -171,12 +162,14 @@ fn forward(
     kv: &mut KvCache,
     prompt: &[TokenId],
     wanted: &[bool],
+    progress: &Progress,
     mut hand_out: impl FnMut(usize, &[f32]) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let seq = kv.create(prompt.len());
     let mut batch = Batch::with_capacity(model.max_batch_rows());
     let mut start = 0;
     while start < prompt.len() {
+        progress.set(start as u64, prompt.len() as u64);
         batch.rows.clear();
         while let Some(&token) = prompt.get(start + batch.rows.len()) {
             let position = start + batch.rows.len();

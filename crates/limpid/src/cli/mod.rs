@@ -12,15 +12,13 @@ use crate::error::CliError;
 use crate::output;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use limpid_kernels::isa::Isa;
 use std::process::ExitCode;
-use std::sync::LazyLock;
 
 /// An LLM inference engine that you can see through: a model file and a prompt go in, text streams out.
 #[derive(Parser)]
 #[command(
     name = "limpid",
-    version = version(),
+    version,
     about,
     after_help = "Examples:
   limpid run \"Tell me a story about a fox and a lamp.\"     the embedded pocket model, offline
@@ -28,7 +26,8 @@ use std::sync::LazyLock;
   limpid run -m folder/ --file question.txt --json         a Hugging Face folder; one JSON object
   limpid inspect model.gguf --context 2k,8k,32k            what a model is, and what a context costs
 
-Exit codes: 0 done, 1 failure, 2 the command line makes no sense, 130 interrupted by Ctrl-C.
+Exit codes: 0 done; 1 it could not be done: a file, the memory, a prompt too long for the context; 2 the command line
+makes no sense or an option asks for more than is allowed; 130 interrupted by Ctrl-C.
 Linux on x86-64 is what is tested.",
     subcommand_required = true,
     arg_required_else_help = true
@@ -49,21 +48,17 @@ pub(crate) enum Command {
     Bench(bench::BenchArgs),
 }
 
-/// The version, and the instruction set that this machine would use.
-fn version() -> &'static str {
-    static VERSION: LazyLock<String> = LazyLock::new(|| {
-        let isa = Isa::choose(std::env::var("LIMPID_ISA").ok().as_deref()).unwrap_or_else(|_| Isa::detect());
-        format!("{} ({isa})", env!("CARGO_PKG_VERSION"))
-    });
-    &VERSION
-}
-
 /// What the parser has to say instead of a command: help and version go to standard output, all else is an error in one
 /// line.
 pub(crate) fn help_or_usage_error(error: &clap::Error) -> Result<ExitCode, CliError> {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayHelp => {
             output::write(&error.render().to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        // With the instruction set that this machine would use.
+        ErrorKind::DisplayVersion => {
+            output::write(&format!("{} ({})\n", error.render().to_string().trim_end(), args::isa()?))?;
             Ok(ExitCode::SUCCESS)
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -78,6 +73,6 @@ fn one_line(message: &str) -> String {
     let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines =
         lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
-    let text = lines.collect::<Vec<_>>().join(" ");
+    let text = lines.collect::<Vec<_>>().join(" ").replace(" tip: ", "; tip: ");
     format!("{}; see --help", text.strip_prefix("error: ").unwrap_or(&text))
 }

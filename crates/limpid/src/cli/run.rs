@@ -17,7 +17,8 @@ use crate::output;
 use crate::sizing::Sizing;
 use crate::units;
 use generate::{MonotonicClock, generate};
-use limpid_engine::engine::{Engine, EngineConfig, LengthLimit, Request, SubmitError};
+use limpid_engine::TokenId;
+use limpid_engine::engine::{Engine, EngineConfig, LengthLimit, PromptLimits, Request};
 use limpid_engine::model::{MemoryPlan, ModelOptions};
 use limpid_engine::sampling::{Defaults, FinishReason};
 use limpid_engine::tokenizer::Tokenizer;
@@ -28,13 +29,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
-    let console = Console::new(args.quiet);
+    let console = args.console.console();
     let setup = args.compute.setup()?;
     let prompt = args.prompt.read()?;
 
     let clock = MonotonicClock(Instant::now());
     let file = ModelFile::open(args.model.path())?;
-    let defaults = file.defaults()?;
+    let defaults = Defaults::of(file.weights.metadata())?;
     let sampling = args.sampling.resolve(&defaults, &args.length, draw_seed())?;
     let tokenizer = Arc::new(file.tokenizer()?);
     warn(&console, &tokenizer, &defaults);
@@ -47,8 +48,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
 
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
     let sizing = args.sizing(&plan, prompt.len());
-    let size = args.size(&file, &sizing, prompt.len(), machine::available_memory(), &console)?;
-    let runtime = machine::resident_memory();
+    let size = args.size(&file, &sizing, &prompt, machine::available_memory(), &console)?;
+    let runtime = machine::resident_memory().map(|before| before.plus(file.bytes_in_program()));
     let mut engine = load(args, &file, &setup, &sizing, size, tokenizer.clone(), &console, &clock)?;
     let accepted_at = clock.0.elapsed();
     let load = accepted_at - tokenize;
@@ -63,11 +64,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     };
     let interrupt = Interrupt::listen()?;
     let id = engine.submit(request)?;
-    let watch = generate::Watch { console: &console, interrupt: &interrupt, n_prompt: prompt.len(), size };
+    let watch = generate::Watch {
+        console: &console,
+        interrupt: &interrupt,
+        n_prompt: prompt.len(),
+        prefill_chunk: size.prefill_chunk,
+        kv_cache: !args.no_kv_cache,
+        streams: !args.json,
+    };
     let generation =
         generate(&mut engine, id, &watch, |text| if args.json { Ok(()) } else { output::write(text) })?;
     if let Some(error) = generation.finished.error {
-        return Err(error.into());
+        return Err(CliError::Request { model: file.name(), error });
     }
     let memory = MemoryReport::new(&sizing, &generation, runtime, engine.kv_stats(), !args.no_kv_cache);
     let report = Report {
@@ -114,67 +122,57 @@ impl RunArgs {
         &self,
         file: &ModelFile,
         sizing: &Sizing<'_>,
-        n_prompt: usize,
+        prompt: &[TokenId],
         available: Option<AvailableMemory>,
         console: &Console,
     ) -> Result<RunSize, CliError> {
-        let of_model = file.config.context_length;
-        let mut context_length = self.context.unwrap_or(of_model);
-        if context_length > of_model {
-            let source = &file.config.context_length_source;
-            let message =
-                format!("--context is {context_length}, the model was made for {of_model} ({source})");
-            return Err(CliError::usage(message));
-        }
-        let refuse = |max_tokens| too_long(n_prompt, max_tokens, context_length);
-        let n_positions = match self.length.max_tokens {
+        let n_prompt = prompt.len();
+        // As the engine will check it, but before loading.
+        let limits = self.limits(file)?;
+        limits.check_prompt(prompt)?;
+        let max_tokens = limits.max_tokens(n_prompt, self.length.max_tokens, self.length.min_tokens)?;
+        let mut context_length = limits.max_len;
+        let n_positions = if self.length.max_tokens.is_some() {
+            let remedy = "Lower --max-tokens, shorten the prompt, or use a model in a smaller format";
+            sizing.check(n_prompt + max_tokens, available, remedy)?;
+            n_prompt + max_tokens
+        } else {
             // Some output is wanted, as much as there is room for.
-            None if n_prompt >= context_length => return Err(refuse(None)),
-            None => {
-                sizing.check(
-                    n_prompt + 1,
-                    available,
-                    "Use a model in a smaller format, or a shorter prompt",
-                )?;
-                let fits =
-                    available.map_or(context_length, |available| sizing.longest(context_length, available));
-                if fits < context_length
-                    && let Some(available) = available
-                {
+            sizing.check(n_prompt + 1, available, "Use a model in a smaller format, or a shorter prompt")?;
+            if let Some(available) = available {
+                let fits = sizing.longest(context_length, available).max(n_prompt + 1);
+                if fits < context_length {
                     console.note(&format!(
                         "context cut from {} to {} tokens: that is what {} holds ({})",
                         units::count(context_length),
-                        units::count(fits.max(n_prompt + 1)),
+                        units::count(fits),
                         available.limit,
                         units::bytes(available.bytes),
                     ));
-                    context_length = fits.max(n_prompt + 1);
+                    context_length = fits;
                 }
-                context_length
             }
-            Some(max_tokens) => {
-                let n_positions = n_prompt.saturating_add(max_tokens);
-                if n_positions > context_length {
-                    return Err(refuse(Some(max_tokens)));
-                }
-                let remedy = "Lower --max-tokens, shorten the prompt, or use a model in a smaller format";
-                sizing.check(n_positions, available, remedy)?;
-                n_positions
-            }
+            context_length
         };
         let prefill_chunk = sizing.limits(n_positions).max_rows;
         Ok(RunSize { context_length, n_positions, prefill_chunk })
     }
-}
 
-/// As the engine would say it, but before loading.
-fn too_long(n_prompt: usize, max_tokens: Option<usize>, max_len: usize) -> CliError {
-    let limit = LengthLimit::Context;
-    match max_tokens {
-        Some(max_tokens) if n_prompt < max_len => {
-            SubmitError::TooLong { n_prompt, max_tokens, limit, max_len }.into()
-        }
-        _ => SubmitError::PromptTooLong { n_prompt, limit, max_len }.into(),
+    /// How long prompt and output may be together.
+    fn limits(&self, file: &ModelFile) -> Result<PromptLimits, CliError> {
+        let (of_model, vocab_size) = (file.config.context_length, file.config.vocab_size);
+        let (limit, max_len) = match self.context {
+            Some(asked) if asked > of_model => {
+                let source = &file.config.context_length_source;
+                let remedy = "lower it, or leave it out for all that the model has";
+                return Err(CliError::usage(format!(
+                    "--context is {asked}, the model was made for {of_model} ({source}); {remedy}"
+                )));
+            }
+            Some(asked) if asked < of_model => (LengthLimit::Context, asked),
+            _ => (LengthLimit::Model, of_model),
+        };
+        Ok(PromptLimits { vocab_size, limit, max_len })
     }
 }
 

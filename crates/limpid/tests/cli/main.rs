@@ -2,6 +2,8 @@
 //! model is the embedded one.
 
 mod bench;
+mod files;
+mod folder;
 mod harness;
 mod inspect;
 mod json;

@@ -105,3 +105,33 @@ fn messages_go_nowhere_if_standard_error_is_closed() {
     assert_eq!(outcome.code, 0);
     assert!(!outcome.stdout.is_empty());
 }
+
+/// The slowest way to compute this many tokens: it takes several seconds on any x86-64 processor of today.
+fn slow(args: &[&str], n_tokens: usize) -> Outcome {
+    let ids = vec!["5"; n_tokens].join(",");
+    let more =
+        ["--prompt-tokens", &ids, "--compute", "f32", "--threads", "1", "--prefill-chunk", "400", "--json"];
+    Outcome::new(command(&[args, &more].concat()).env("LIMPID_ISA", "portable").output().unwrap()).success()
+}
+
+#[test]
+fn long_work_shows_progress_on_standard_error_and_nothing_on_standard_output() {
+    let outcome = slow(&["run", "--no-kv-cache", "-n", "2", "--ignore-eos"], 700);
+    assert_eq!(outcome.stdout.lines().count(), 1, "one line of JSON: {}", outcome.stdout);
+    serde_json::from_str::<serde_json::Value>(&outcome.stdout).unwrap();
+    for phase in ["prefill", "computing again"] {
+        let total = if phase == "prefill" { 700 } else { 701 };
+        let is_shown = |line: &str| {
+            line.starts_with(&format!("limpid: {phase} ")) && line.contains(&format!(" of {total} tokens ("))
+        };
+        assert!(outcome.stderr.lines().any(is_shown), "{phase}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn logits_of_the_last_position_show_how_far_the_prompt_is() {
+    let outcome = slow(&["logits", "--top", "1"], 700);
+    assert!(outcome.stdout.starts_with("[{\"pos\":699,"), "{}", outcome.stdout);
+    let first = outcome.stderr.lines().next().expect("progress");
+    assert!(first.starts_with("limpid: prefill ") && first.contains(" of 700 tokens ("), "{first}");
+}

@@ -43,7 +43,11 @@ fn version_names_the_instruction_set() {
 fn command_lines_that_make_no_sense() {
     expect_error(&[], 2, &["no command"]);
     expect_error(&["walk"], 2, &["walk"]);
-    expect_error(&["run", PROMPT, "--temprature", "1"], 2, &["--temprature", "--temperature"]);
+    expect_error(
+        &["run", PROMPT, "--temprature", "1"],
+        2,
+        &["'--temprature' found; tip: a similar argument exists: '--temperature'; see --help"],
+    );
     expect_error(&["run", PROMPT, "-n", "many"], 2, &["many", "--max-tokens"]);
     expect_error(&["run", PROMPT, "--file", "x"], 2, &["cannot be used with"]);
     expect_error(&["run", PROMPT, "--raw", "--system", "x"], 2, &["--raw", "--system"]);
@@ -63,14 +67,18 @@ fn values_out_of_range_name_the_option_and_the_range() {
         2,
         &["--presence-penalty is -3", "from -2 to 2"],
     );
-    expect_error(&["run", PROMPT, "--max-tokens", "0"], 2, &["--max-tokens", "1 or more"]);
-    expect_error(&["run", PROMPT, "-n", "5", "--min-tokens", "6"], 2, &["--min-tokens is 6", "5"]);
-    expect_error(&["run", PROMPT, "--threads", "0"], 2, &["--threads", "1..=512"]);
+    expect_error(&["run", PROMPT, "--max-tokens", "0"], 2, &["--max-tokens", "from 1 to"]);
+    expect_error(
+        &["run", PROMPT, "-n", "5", "--min-tokens", "6"],
+        2,
+        &["--min-tokens is 6, allowed is from 0 to 5, the most that may be generated"],
+    );
+    expect_error(&["run", PROMPT, "--threads", "0"], 2, &["--threads", "from 1 to 512"]);
     expect_error(&["run", PROMPT, "--prefill-chunk", "0"], 2, &["--prefill-chunk"]);
     expect_error(
         &["run", PROMPT, "--context", "2k"],
         2,
-        &["--context is 2048", "1024", "llama.context_length"],
+        &["--context is 2048", "1024", "llama.context_length", "lower it, or leave it out"],
     );
     expect_error(&["run", PROMPT, "--stop", ""], 2, &["--stop is an empty string"]);
     expect_error(&["run", "--prompt-tokens", "1,4096"], 2, &["4096", "position 1"]);
@@ -83,14 +91,97 @@ fn the_instruction_set_of_the_environment_is_checked() {
     assert_eq!(output.status.code(), Some(2));
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.starts_with("limpid: error: LIMPID_ISA=mmx"), "{message}");
+    let version = command(&["--version"]).env("LIMPID_ISA", "mmx").output().unwrap();
+    assert_eq!((version.status.code(), version.stdout), (Some(2), Vec::new()));
+    assert_eq!(String::from_utf8(version.stderr).unwrap(), message, "the same from every command");
+}
+
+#[test]
+fn huge_numbers_are_refused_with_the_range() {
+    const HUGE: &str = "18446744073709551615";
+    for (args, option, most) in [
+        (&["inspect", "--context", HUGE][..], "--context", "268435456"),
+        (&["inspect", "--context", "1k", "--prefill-chunk", HUGE], "--prefill-chunk", "65536"),
+        (&["inspect", "--context", "9999999999999999999k"], "--context", "268435456"),
+        (&["bench", "--sequences", HUGE, "--prefill", "4", "--decode", "1"], "--sequences", "4096"),
+        (&["bench", "--prefill", HUGE], "--prefill", "268435456"),
+        (&["bench", "--depth", HUGE], "--depth", "268435456"),
+        (&["bench", "--repetitions", HUGE], "--repetitions", "1000"),
+        (&["run", PROMPT, "-n", HUGE], "--max-tokens", "268435456"),
+        (&["run", PROMPT, "--min-tokens", HUGE], "--min-tokens", "4294967295"),
+        (&["run", PROMPT, "--threads", HUGE], "--threads", "512"),
+        (&["run", PROMPT, "--top-k", HUGE], "--top-k", "4294967295"),
+        (&["logits", PROMPT, "--prefill-chunk", HUGE], "--prefill-chunk", "65536"),
+    ] {
+        expect_error(args, 2, &["invalid value '", option, most]);
+    }
+    let most = ["inspect", "--context", "262144k", "--prefill-chunk", "65536", "--threads", "512", "--json"];
+    let row = &limpid(&most).json()["contexts"][0];
+    assert_eq!(row["context"], 1 << 28);
+    assert_eq!(row["kv_bytes"], 1536_u64 << 28);
+}
+
+#[test]
+fn negative_numbers_are_refused_by_their_option() {
+    for (args, option, part) in [
+        (&["run", PROMPT, "--top-k", "-1"][..], "--top-k", "0 switches it off"),
+        (&["run", PROMPT, "-n", "-1"], "--max-tokens", "leave the option out"),
+        (&["run", PROMPT, "--seed", "-1"], "--seed", "one is drawn"),
+        (&["run", PROMPT, "--min-tokens", "-1"], "--min-tokens", "from 0 to 4294967295"),
+        (&["run", PROMPT, "--context", "-5"], "--context", "from 1 to"),
+        (&["run", PROMPT, "--threads", "-2"], "--threads", "from 1 to 512"),
+        (&["run", PROMPT, "--prefill-chunk", "-2"], "--prefill-chunk", "from 1 to 65536"),
+        (&["run", "--prompt-tokens", "-1,2"], "--prompt-tokens", "`-1` is no token id"),
+        (&["run", PROMPT, "--stop-token-ids", "-1"], "--stop-token-ids", "`-1` is no token id"),
+        (&["inspect", "--context", "-5"], "--context", "from 1 to"),
+        (&["inspect", "--context", "-5,2k"], "--context", "from 1 to"),
+        (&["logits", PROMPT, "--positions", "-1"], "--positions", "`-1` is no position"),
+        (&["logits", PROMPT, "--top", "-1"], "--top", "1 or more, or `all`"),
+        (&["bench", "--prefill", "-1"], "--prefill", "from 0 to"),
+        (&["bench", "--decode", "-1"], "--decode", "from 0 to"),
+        (&["bench", "--depth", "-1"], "--depth", "from 0 to"),
+        (&["bench", "--sequences", "-1"], "--sequences", "from 1 to 4096"),
+        (&["detokenize", "-1"], "<IDS>", "`-1` is no token id"),
+    ] {
+        expect_error(args, 2, &["invalid value '-", option, part]);
+    }
+}
+
+/// An option that asks for too much is 2; a prompt that is too long is 1.
+#[test]
+fn exit_codes_of_what_is_too_long() {
+    expect_error(
+        &["run", "--prompt-tokens", "5,6,7", "-n", "2000"],
+        2,
+        &[
+            "the prompt has 3 tokens and --max-tokens is 2000, 2003 together, but the model's context holds 1024. \
+           Lower --max-tokens to 1021 or shorten the prompt",
+        ],
+    );
+    expect_error(
+        &["run", "--prompt-tokens", "5,6,7", "-n", "8", "--context", "10"],
+        2,
+        &["Lower --max-tokens to 7 or shorten the prompt, or enlarge the context"],
+    );
+    expect_error(&["run", PROMPT, "--context", "2k"], 2, &["--context"]);
+    expect_error(&["bench", "--prefill", "1025"], 2, &["--prefill 1025", "1024", "lower them"]);
+    expect_error(&["bench", "--depth", "1000", "--decode", "100"], 2, &["--depth 1000", "1024"]);
+    expect_error(&["run", PROMPT, "--context", "5"], 1, &["the context holds 5", "or enlarge the context"]);
+    let long = vec!["5"; 1024].join(",");
+    let no_room =
+        ["1024 tokens", "the model's context holds 1024: no room for an answer. Shorten the prompt"];
+    expect_error(&["run", "--prompt-tokens", &long], 1, &no_room);
+    expect_error(&["run", "--prompt-tokens", &long, "-n", "1"], 1, &no_room);
+    assert_eq!(limpid(&["logits", "--prompt-tokens", &long, "--top", "1"]).code, 0, "no answer is wanted");
+    let help = limpid(&["--help"]).success().stdout;
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("2 the command line makes no sense or an option asks for more than is allowed"));
 }
 
 #[test]
 fn what_cannot_be_done_is_a_failure() {
-    expect_error(&["run", "-m", "no-such-model.gguf", PROMPT], 1, &["no-such-model.gguf"]);
+    expect_error(&["run", "-m", "no-such-model.gguf", PROMPT], 1, &["no-such-model.gguf", "check the path"]);
     expect_error(&["run", "--file", "no-such-prompt.txt"], 1, &["no-such-prompt.txt"]);
     expect_error(&["inspect", env!("CARGO_MANIFEST_DIR")], 1, &["config.json"]);
-    expect_error(&["run", PROMPT, "-n", "1020"], 1, &["1020", "1024", "lower max_tokens to"]);
-    expect_error(&["run", PROMPT, "--context", "5"], 1, &["the context holds 5"]);
     expect_error(&["run", "--raw", "x", "--template-arg", "a=1"], 2, &["--template-arg"]);
 }

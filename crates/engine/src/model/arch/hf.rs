@@ -15,6 +15,12 @@ pub(super) struct Fields<'a> {
     prefix: &'static str,
 }
 
+/// One object of RoPE settings.
+struct RopeSettings {
+    theta: Option<f32>,
+    scaling: RopeScaling,
+}
+
 impl<'a> Fields<'a> {
     pub(super) fn new(path: &'a Path, object: &'a Value) -> Self {
         Self { path, object, prefix: "" }
@@ -65,8 +71,11 @@ impl<'a> Fields<'a> {
         self.number(key, max)?.ok_or_else(|| self.error(key, one_to(max)))
     }
 
-    /// How many keys a row sees at most.
-    pub(super) fn window(&self, key: &str) -> Result<Option<u32>, ModelError> {
+    /// How many keys a row sees at most: as many as it likes where the field is null, `default` where it is absent.
+    pub(super) fn window_or(&self, key: &str, default: u32) -> Result<Option<u32>, ModelError> {
+        if self.object.get(key).is_none() {
+            return Ok(Some(default));
+        }
         Ok(self.number(key, u32::MAX as usize)?.map(|window| window as u32))
     }
 
@@ -142,27 +151,36 @@ impl<'a> Fields<'a> {
         check(self.path, &names, decoder)
     }
 
-    /// Both spellings: `rope_theta` with `rope_scaling`, and `rope_parameters` with everything in it.
+    /// Both spellings: `rope_theta` with `rope_scaling`, and `rope_parameters` with everything in it. A file that has
+    /// both must mean the same by them: which one counts has changed between versions of transformers.
     fn rope(&self, head_dim: usize) -> Result<RopeConfig, ModelError> {
-        let nested = |key, prefix| {
-            self.read(key, "an object", |value| value.is_object().then_some(value))
-                .map(|found| found.map(|object| Fields { path: self.path, object, prefix }))
-        };
-        let parameters = match nested("rope_parameters", "rope_parameters.")? {
-            Some(parameters) => Some(parameters),
-            None => nested("rope_scaling", "rope_scaling.")?,
-        };
-        let theta = match &parameters {
-            Some(parameters) => parameters.positive("rope_theta")?,
-            None => None,
-        };
-        let theta = match theta {
-            Some(theta) => theta,
-            None => self.positive("rope_theta")?.unwrap_or(10_000.0),
-        };
+        const PARAMETERS: &str = "rope_parameters";
         self.must_be("partial_rotary_factor", &[1.0.into(), 1.into()])?;
-        let scaling = parameters.map_or(Ok(RopeScaling::None), |parameters| parameters.rope_scaling())?;
-        Ok(RopeConfig { theta, rotary_dim: head_dim, style: RopeStyle::HalfSplit, scaling })
+        let outer_theta = self.positive("rope_theta")?;
+        let [new, old] = [(PARAMETERS, "rope_parameters."), ("rope_scaling", "rope_scaling.")];
+        let (new, old) = (self.rope_settings(new.0, new.1)?, self.rope_settings(old.0, old.1)?);
+        if let (Some(new), Some(old)) = (&new, &old)
+            && (new.scaling != old.scaling || old.theta.is_some_and(|theta| new.theta != Some(theta)))
+        {
+            let expected = format!("the same as rope_parameters, {}", self.found(PARAMETERS));
+            return Err(self.error("rope_scaling", expected));
+        }
+        let settings = new.or(old).unwrap_or(RopeSettings { theta: None, scaling: RopeScaling::None });
+        if let (Some(inner), Some(outer)) = (settings.theta, outer_theta)
+            && inner != outer
+        {
+            return Err(self.error("rope_theta", format!("the same as within the RoPE settings, {inner}")));
+        }
+        let theta = settings.theta.or(outer_theta).unwrap_or(10_000.0);
+        Ok(RopeConfig { theta, rotary_dim: head_dim, style: RopeStyle::HalfSplit, scaling: settings.scaling })
+    }
+
+    /// What an object of RoPE settings says, if it is there.
+    fn rope_settings(&self, key: &str, prefix: &'static str) -> Result<Option<RopeSettings>, ModelError> {
+        let object = self.read(key, "an object", |value| value.is_object().then_some(value))?;
+        let Some(object) = object else { return Ok(None) };
+        let fields = Fields { path: self.path, object, prefix };
+        Ok(Some(RopeSettings { theta: fields.positive("rope_theta")?, scaling: fields.rope_scaling()? }))
     }
 
     fn rope_scaling(&self) -> Result<RopeScaling, ModelError> {

@@ -9,7 +9,8 @@ pub(super) const FAMILY: Family = Family {
     from_hf: |fields| {
         let decoder = fields.decoder()?;
         let switches = Switches {
-            windows: vec![fields.window("sliding_window")?; decoder.n_layers],
+            // As in transformers' `MistralConfig`: only an explicit null means that there is none.
+            windows: vec![fields.window_or("sliding_window", 4096)?; decoder.n_layers],
             qkv_bias: false,
             o_bias: false,
             ffn_bias: false,

@@ -1,6 +1,7 @@
 //! From a file's metadata to a [`ModelConfig`]: one file for each family, one line in [`FAMILIES`].
 //!
-//! Wire names (GGUF's keys, Hugging Face's fields, tensor names) appear in this folder only.
+//! The wire names of a configuration and of its tensors (GGUF's keys, Hugging Face's fields) appear in this folder
+//! only; the tokenizer's, the chat template's and the sampling defaults' stand in the modules that read those.
 
 mod gguf;
 mod hf;
@@ -121,7 +122,8 @@ const MAX_LAYERS: usize = 1024;
 const MAX_WIDTH: usize = 1 << 20;
 const MAX_HEAD_DIM: usize = 1 << 12;
 const MAX_VOCAB: usize = 1 << 24;
-const MAX_CONTEXT: usize = 1 << 28;
+/// Positions of a model; whoever asks for a length may ask for no more.
+pub const MAX_CONTEXT: usize = 1 << 28;
 
 /// Checks a number of the configuration; `key` is what the file calls it.
 fn within(path: &Path, key: &str, found: usize, max: usize) -> Result<usize, ModelError> {

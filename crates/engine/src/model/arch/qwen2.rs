@@ -39,7 +39,7 @@ pub(super) fn windows(fields: &Fields<'_>, n_layers: usize) -> Result<Vec<Option
     if !fields.bool("use_sliding_window")?.unwrap_or(false) {
         return Ok(vec![None; n_layers]);
     }
-    let window = fields.window("sliding_window")?;
+    let window = fields.window_or("sliding_window", 4096)?;
     Ok(slides.into_iter().map(|slides| window.filter(|_| slides)).collect())
 }
 

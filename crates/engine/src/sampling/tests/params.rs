@@ -4,6 +4,15 @@ use serde_json::json;
 
 use super::*;
 use crate::sampling::{Defaults, ParamError, Setting, Source};
+use crate::weights::gguf;
+
+/// Defaults from `general.sampling.` keys, among others that are none.
+fn hints(hints: &[(&str, gguf::Value)]) -> Result<Defaults, ParamError> {
+    let named = |(key, value): &(&str, gguf::Value)| (format!("general.sampling.{key}"), value.clone());
+    let mut entries: Vec<_> = hints.iter().map(named).collect();
+    entries.push(("general.name".to_owned(), gguf::Value::Str("x".to_owned())));
+    Defaults::from_hints(entries.iter().map(|(key, value)| (key.as_str(), value)))
+}
 
 #[test]
 fn out_of_range_is_refused_by_name() {
@@ -54,7 +63,7 @@ fn without_a_word_from_the_model_the_defaults_are_limpids() {
     let own = Defaults::from_generation_config(&json!({"eos_token_id": 2, "do_sample": true, "top_k": null}))
         .unwrap();
     assert_eq!(own, Defaults::limpid());
-    assert_eq!(own, Defaults::from_hints(|_| None).unwrap());
+    assert_eq!(own, hints(&[]).unwrap());
     let params = own.params(7);
     assert_eq!(params, SamplingParams { temperature: 0.8, top_p: 0.95, seed: 7, ..SamplingParams::greedy() });
     assert_eq!(own.temperature.source, Source::Limpid);
@@ -83,15 +92,14 @@ fn do_sample_false_is_greedy() {
 
 #[test]
 fn hints_count_key_by_key() {
-    let hints = |key: &str| match key {
-        "general.sampling.temp" => Some(0.7),
-        "general.sampling.top_k" => Some(40.0),
-        "general.sampling.top_p" => Some(0.9),
-        "general.sampling.min_p" => Some(0.1),
-        "general.sampling.penalty_repeat" => Some(1.1),
-        _ => None,
-    };
-    let defaults = Defaults::from_hints(hints).unwrap();
+    let defaults = hints(&[
+        ("temp", gguf::Value::Float(0.7)),
+        ("top_k", gguf::Value::Int(40)),
+        ("top_p", gguf::Value::Float(0.9)),
+        ("min_p", gguf::Value::Float(0.1)),
+        ("penalty_repeat", gguf::Value::Float(1.1)),
+    ])
+    .unwrap();
     let params = SamplingParams {
         temperature: 0.7,
         top_p: 0.9,
@@ -107,15 +115,31 @@ fn hints_count_key_by_key() {
 
 #[test]
 fn what_is_not_followed_is_named() {
-    let config = json!({"typical_p": 0.9, "num_beams": 4, "eta_cutoff": 0.0});
-    let defaults = Defaults::from_generation_config(&config).unwrap();
-    assert_eq!(defaults.not_followed, ["typical_p", "num_beams"]);
-    let hints = |key: &str| match key {
-        "general.sampling.mirostat" => Some(2.0),
-        "general.sampling.xtc_probability" => Some(0.0),
-        _ => None,
+    let not_followed = |config| {
+        let mut keys = Defaults::from_generation_config(&config).unwrap().not_followed;
+        keys.sort();
+        keys
     };
-    assert_eq!(Defaults::from_hints(hints).unwrap().not_followed, ["general.sampling.mirostat"]);
+    let numbers = json!({"typical_p": 0.9, "num_beams": 4, "eta_cutoff": 0.0, "max_length": 4096});
+    assert_eq!(not_followed(numbers), ["max_length", "num_beams", "typical_p"]);
+    let others = json!({"stop_strings": ["x"], "suppress_tokens": [1], "begin_suppress_tokens": [220],
+        "max_new_tokens": 512, "early_stopping": true, "a_new_key": "x"});
+    let all: Vec<_> = others.as_object().unwrap().keys().cloned().collect();
+    let mut expected = all.clone();
+    expected.sort();
+    assert_eq!(not_followed(others), expected);
+    let silent = json!({"bos_token_id": 1, "pad_token_id": 2, "transformers_version": "4.1", "max_length": 20,
+        "early_stopping": false, "suppress_tokens": [], "stop_strings": null, "use_cache": true});
+    assert_eq!(not_followed(silent), [""; 0]);
+    let defaults = hints(&[
+        ("mirostat", gguf::Value::Int(2)),
+        ("mirostat_tau", gguf::Value::Float(5.0)),
+        ("xtc_probability", gguf::Value::Float(0.0)),
+        ("sequence", gguf::Value::Str("top_k;temp".to_owned())),
+        ("a_new_one", gguf::Value::Bool(false)),
+    ]);
+    let expected = ["a_new_one", "mirostat", "sequence"].map(|key| format!("general.sampling.{key}"));
+    assert_eq!(defaults.unwrap().not_followed, expected);
 }
 
 #[test]
@@ -128,11 +152,19 @@ fn minus_one_turns_top_k_off() {
 fn broken_files_are_refused_with_file_and_key() {
     let refused = |config| Defaults::from_generation_config(&config).unwrap_err();
     let hot = refused(json!({"temperature": "hot"}));
-    assert_eq!(hot, ParamError::new("temperature in generation_config.json", "\"hot\"", "a number"));
+    assert_eq!(hot, ParamError::new("temperature", "\"hot\"", "a number"));
     assert_eq!(refused(json!({"top_p": 1.5})).name, "top_p (generation_config.json)");
     assert_eq!(refused(json!({"top_k": 1.5})).value, "1.5");
     assert_eq!(refused(json!({"top_k": 1e12})).value, "1000000000000");
-    assert_eq!(refused(json!({"do_sample": 1})).name, "do_sample in generation_config.json");
-    let nan = Defaults::from_hints(|key| (key == "general.sampling.temp").then_some(f64::NAN)).unwrap_err();
+    assert_eq!(refused(json!({"do_sample": 1})).name, "do_sample");
+    assert_eq!(refused(json!({"num_beams": "4"})).name, "num_beams");
+    let nan = hints(&[("temp", gguf::Value::Float(f64::NAN))]).unwrap_err();
     assert_eq!(nan.name, "temperature (GGUF general.sampling.*)");
+    for key in ["temp", "top_k", "mirostat"] {
+        let error = hints(&[(key, gguf::Value::Str("0.7".to_owned()))]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("general.sampling.{key} is string \"0.7\", allowed is a number")
+        );
+    }
 }

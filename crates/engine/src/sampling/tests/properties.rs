@@ -155,7 +155,7 @@ proptest! {
         let (_, traced) = run(&params, &second, &past);
         let sampler = Sampler::new(&params, &ids(&[0]), &ids(&[1])).unwrap();
         let mut scratch = Candidates::new(300);
-        let bytes = scratch.bytes();
+        let bytes = Candidates::bytes_for(300);
         let _ = sampler.sample(&first, &past, &mut scratch, &mut NoTrace);
         prop_assert_eq!(sampler.sample(&second, &past, &mut scratch, &mut NoTrace), traced);
         prop_assert_eq!(scratch.bytes(), bytes, "the buffer did not grow");

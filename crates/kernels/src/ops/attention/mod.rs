@@ -94,7 +94,7 @@ impl AttentionScratch {
         Ok(Self { workers, segments, tiles: Vec::with_capacity(max_rows) })
     }
 
-    /// Bytes that `new` takes.
+    /// Bytes that `new` takes; `usize::MAX` where that is more than can be counted.
     pub fn bytes_for(
         n_threads: usize,
         max_rows: usize,
@@ -103,8 +103,8 @@ impl AttentionScratch {
         max_context: usize,
     ) -> usize {
         let sizes = Self::sizes(n_threads, max_rows, n_heads, shape, max_context);
-        let rows: usize = sizes.iter().map(|&(n_rows, width)| Rows::bytes_for(n_rows, width)).sum();
-        rows + max_rows * size_of::<Range<usize>>()
+        let rows = sizes.iter().map(|&(n_rows, width)| Rows::bytes_for(n_rows, width));
+        rows.fold(max_rows.saturating_mul(size_of::<Range<usize>>()), usize::saturating_add)
     }
 
     /// Rows and width of `workers` and of `segments`.
@@ -118,7 +118,9 @@ impl AttentionScratch {
         let record = record_len(shape.head_dim);
         let n_segments = max_context.div_ceil(SEGMENT_LEN);
         let split_rows = (UNITS_PER_THREAD * n_threads).div_ceil(shape.n_kv_heads).min(max_rows);
-        let n_split = if n_threads > 1 && n_segments > 1 { split_rows * n_heads * n_segments } else { 0 };
+        let is_split = n_threads > 1 && n_segments > 1;
+        let n_split =
+            if is_split { split_rows.saturating_mul(n_heads).saturating_mul(n_segments) } else { 0 };
         [(n_threads.max(1), 2 * QUERIES_PER_UNIT * record + page::SCORES_LEN), (n_split, record)]
     }
 }

@@ -1,6 +1,6 @@
 //! Q4_0: 32 weights, one f16 scale. w = d * (q - 8).
 
-use super::{IntPanel, Panel, Record, scales};
+use super::{IntPanel, Panel, Record, add_block, add_record, prefetch_ahead, scales, sums_32};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -56,18 +56,19 @@ impl Panel for Q4_0Panel {
 impl IntPanel for Q4_0Panel {
     /// u = fma(f32(sum of (q - 8) * a), d, u) over the record's blocks; y = fma(u, a_scale, y).
     #[inline(always)]
-    fn dot<S: Simd, const T: usize>(s: S, panels: &[Self], x: [&Record; T], y: &mut [S::F; T]) {
-        let mut u = [s.splat(0.0); T];
-        for (b, panel) in panels.iter().enumerate() {
-            let d = s.load_f16(&panel.d);
-            let mut sums = x.map(|x| s.splat_i32(-8 * x.sum_32(b)));
-            s.dot_u4(&panel.q, x.map(|x| x.q_32(b)), s.scale_one(), &mut sums);
-            for t in 0..T {
-                u[t] = s.fma(s.to_f32(sums[t]), d, u[t]);
-            }
+    fn dot<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        panels: [&[Self]; R],
+        x: [&Record; T],
+        y: &mut [[S::F; T]; R],
+    ) {
+        let mut u = [[s.splat(0.0); T]; R];
+        for b in 0..panels[0].len() {
+            prefetch_ahead(s, R, &panels[0][b]);
+            let mut sums = sums_32(s, x, b, -8);
+            s.sum_u4(panels.map(|p| &p[b].q), x.map(|x| x.q_32(b)), &mut sums);
+            add_block(s, sums, panels.map(|p| &p[b].d), &mut u);
         }
-        for t in 0..T {
-            y[t] = s.fma(u[t], s.splat(x[t].scale), y[t]);
-        }
+        add_record(s, u, x, y);
     }
 }

@@ -1,7 +1,7 @@
 //! Q4_1: 32 weights, an f16 scale and an f16 minimum. w = d * q + m.
 
 use super::q4_0::{interleave_nibbles, nibble};
-use super::{IntPanel, Panel, Record, scales};
+use super::{IntPanel, Panel, Record, add_block, add_record, prefetch_ahead, scales, sums_32};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -43,19 +43,20 @@ impl Panel for Q4_1Panel {
 impl IntPanel for Q4_1Panel {
     /// u = fma(f32(sum of q * a), d, u), then u = fma(f32(sum of a), m, u); y = fma(u, a_scale, y).
     #[inline(always)]
-    fn dot<S: Simd, const T: usize>(s: S, panels: &[Self], x: [&Record; T], y: &mut [S::F; T]) {
-        let mut u = [s.splat(0.0); T];
-        for (b, panel) in panels.iter().enumerate() {
-            let (d, m) = (s.load_f16(&panel.d), s.load_f16(&panel.m));
-            let mut sums = [s.splat_i32(0); T];
-            s.dot_u4(&panel.q, x.map(|x| x.q_32(b)), s.scale_one(), &mut sums);
-            for t in 0..T {
-                u[t] = s.fma(s.to_f32(sums[t]), d, u[t]);
-                u[t] = s.fma(s.splat(x[t].sum_32(b) as f32), m, u[t]);
-            }
+    fn dot<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        panels: [&[Self]; R],
+        x: [&Record; T],
+        y: &mut [[S::F; T]; R],
+    ) {
+        let mut u = [[s.splat(0.0); T]; R];
+        for b in 0..panels[0].len() {
+            prefetch_ahead(s, R, &panels[0][b]);
+            let mut sums = [[s.splat_i32(0); T]; R];
+            s.sum_u4(panels.map(|p| &p[b].q), x.map(|x| x.q_32(b)), &mut sums);
+            add_block(s, sums, panels.map(|p| &p[b].d), &mut u);
+            add_block(s, sums_32(s, x, b, 1), panels.map(|p| &p[b].m), &mut u);
         }
-        for t in 0..T {
-            y[t] = s.fma(u[t], s.splat(x[t].scale), y[t]);
-        }
+        add_record(s, u, x, y);
     }
 }

@@ -2,7 +2,7 @@
 //! w = (d * scale) * q - (dmin * min).
 
 use super::q4_0::nibble;
-use super::{IntPanel, Panel, Record, scales};
+use super::{IntPanel, Panel, Record, prefetch_ahead, scales};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -81,24 +81,39 @@ impl IntPanel for Q4KPanel {
     /// S = sum of scale * q * a (at most 8 * 63 * 32 * 15 * 127 = 31 M), M = sum of min * a (at most 8 * 63 * 4,064);
     /// t = f32(S) * d; t = fnma(f32(M), dmin, t); y = fma(t, a_scale, y).
     #[inline(always)]
-    fn dot<S: Simd, const T: usize>(s: S, panels: &[Self], x: [&Record; T], y: &mut [S::F; T]) {
-        for panel in panels {
-            let mut sums = [s.splat_i32(0); T];
-            let mut mins = [s.splat_i32(0); T];
-            for j in (0..N_SUB_BLOCKS).step_by(2) {
-                let pair = s.pair_u8(&panel.mins[j], &panel.mins[j + 1]);
-                // 32 * 127 fits an i16.
-                let a = x.map(|x| [x.sum_32(j) as i16, x.sum_32(j + 1) as i16]);
-                s.dot_pair(pair, a, &mut mins);
-            }
+    fn dot<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        panels: [&[Self]; R],
+        x: [&Record; T],
+        y: &mut [[S::F; T]; R],
+    ) {
+        for b in 0..panels[0].len() {
+            let panel = panels.map(|p| &p[b]);
+            let mut sums = [[s.splat_i32(0); T]; R];
             for j in 0..N_SUB_BLOCKS {
-                let scale = s.scale_u8(&panel.scales[j]);
-                s.dot_u4(&panel.q[j], x.map(|x| x.q_32(j)), scale, &mut sums);
+                prefetch_ahead(s, R, &panel[0].q[j]);
+                let mut scale = [s.scale_u8(&panel[0].scales[j]); R];
+                for r in 1..R {
+                    scale[r] = s.scale_u8(&panel[r].scales[j]);
+                }
+                s.dot_u4(panel.map(|p| &p.q[j]), x.map(|x| x.q_32(j)), scale, &mut sums);
             }
-            let (d, dmin) = (s.load_f16(&panel.d), s.load_f16(&panel.dmin));
-            for t in 0..T {
-                let total = s.fnma(s.to_f32(mins[t]), dmin, s.mul(s.to_f32(sums[t]), d));
-                y[t] = s.fma(total, s.splat(x[t].scale), y[t]);
+            // After the weights, so that the registers hold one set of sums at a time.
+            let mut mins = [[s.splat_i32(0); T]; R];
+            for j in 0..N_SUB_BLOCKS / 2 {
+                // Loops: a closure that is not inlined would lose the instruction set.
+                let mut pair = [s.pair_u8(&panel[0].mins[2 * j], &panel[0].mins[2 * j + 1]); R];
+                for r in 1..R {
+                    pair[r] = s.pair_u8(&panel[r].mins[2 * j], &panel[r].mins[2 * j + 1]);
+                }
+                s.dot_pair(pair, x.map(|x| &x.sums_32[j]), &mut mins);
+            }
+            for r in 0..R {
+                let (d, dmin) = (s.load_f16(&panel[r].d), s.load_f16(&panel[r].dmin));
+                for t in 0..T {
+                    let total = s.fnma(s.to_f32(mins[r][t]), dmin, s.mul(s.to_f32(sums[r][t]), d));
+                    y[r][t] = s.fma(total, s.splat(x[t].scale), y[r][t]);
+                }
             }
         }
     }

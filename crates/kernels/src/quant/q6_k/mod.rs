@@ -1,7 +1,7 @@
 //! Q6_K: a super-block of 256 weights in 16 groups of 16, each with a signed 8-bit scale. w = (d * scale) * (q - 32).
 
 use super::q4_0::nibble;
-use super::{IntPanel, Panel, Record, scales};
+use super::{IntPanel, Panel, Record, prefetch_ahead, scales};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -94,23 +94,41 @@ impl IntPanel for Q6KPanel {
     /// S = sum of scale * (q - 32) * a (at most 16 * 128 * 16 * 32 * 127 = 134 M; its parts, with q up to 63, twice
     /// that); y = fma(f32(S) * d, a_scale, y).
     #[inline(always)]
-    fn dot<S: Simd, const T: usize>(s: S, panels: &[Self], x: [&Record; T], y: &mut [S::F; T]) {
-        for panel in panels {
-            let mut sums = [s.splat_i32(0); T];
+    fn dot<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        panels: [&[Self]; R],
+        x: [&Record; T],
+        y: &mut [[S::F; T]; R],
+    ) {
+        for b in 0..panels[0].len() {
+            let panel = panels.map(|p| &p[b]);
+            let mut sums = [[s.splat_i32(0); T]; R];
             for j in 0..N_SUB_BLOCKS {
-                let (first, second) = (&panel.scales[2 * j], &panel.scales[2 * j + 1]);
-                // -32 * sum of a: at most 32 * 16 * 127 = 65,024, so half of it twice (32,512 fits an i16).
-                let offset = x.map(|x| [-16 * x.sums[2 * j], -16 * x.sums[2 * j + 1]]);
-                let pair = s.pair_i8(first, second);
-                s.dot_pair(pair, offset, &mut sums);
-                s.dot_pair(pair, offset, &mut sums);
-                let scales = [s.scale_i8(first), s.scale_i8(second)];
-                let q = &panel.q[j];
-                s.dot_u6(&q.low, &q.high, x.map(|x| x.q_32(j)), scales, &mut sums);
+                prefetch_ahead(s, R, &panel[0].q[j]);
+                // Loops: a closure that is not inlined would lose the instruction set.
+                let mut scales = [[s.scale_i8(&panel[0].scales[2 * j]); 2]; R];
+                for r in 0..R {
+                    scales[r][0] = s.scale_i8(&panel[r].scales[2 * j]);
+                    scales[r][1] = s.scale_i8(&panel[r].scales[2 * j + 1]);
+                }
+                let (low, high) = (panel.map(|p| &p.q[j].low), panel.map(|p| &p.q[j].high));
+                s.dot_u6(low, high, x.map(|x| x.q_32(j)), scales, &mut sums);
             }
-            let d = s.load_f16(&panel.d);
-            for t in 0..T {
-                y[t] = s.fma(s.mul(s.to_f32(sums[t]), d), s.splat(x[t].scale), y[t]);
+            // After the weights, so that the registers hold one set of sums at a time.
+            let mut offsets = [[s.splat_i32(0); T]; R];
+            for j in 0..N_SUB_BLOCKS {
+                let mut pair = [s.pair_i8(&panel[0].scales[2 * j], &panel[0].scales[2 * j + 1]); R];
+                for r in 1..R {
+                    pair[r] = s.pair_i8(&panel[r].scales[2 * j], &panel[r].scales[2 * j + 1]);
+                }
+                s.dot_pair(pair, x.map(|x| &x.sums_16[j]), &mut offsets);
+            }
+            for r in 0..R {
+                let d = s.load_f16(&panel[r].d);
+                for t in 0..T {
+                    let sum = s.sub_32_times(sums[r][t], offsets[r][t]);
+                    y[r][t] = s.fma(s.mul(s.to_f32(sum), d), s.splat(x[t].scale), y[r][t]);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Q8_0: 32 weights, one f16 scale. w = d * q.
 
-use super::{IntPanel, Panel, Record, scales};
+use super::{IntPanel, Panel, Record, add_block, add_record, prefetch_ahead, scales};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -12,8 +12,8 @@ const LEN: usize = 32;
 #[repr(C)]
 pub struct Q8_0Panel {
     d: [u16; LANES],
-    /// Dword r of chunk i of 64 bytes is weights 4i..4i+4 of row r.
-    q: [i8; LEN * LANES],
+    /// Dword r of chunk i of 64 bytes is weights 4i..4i+4 of row r, each plus 128.
+    q: [u8; LEN * LANES],
 }
 
 const _: () = assert!(size_of::<Q8_0Panel>() == LANES * BLOCK_BYTES);
@@ -30,7 +30,7 @@ impl Panel for Q8_0Panel {
             self.d[r] = u16::from_le_bytes([row[0], row[1]]);
             for (i, dword) in row[2..].chunks_exact(4).enumerate() {
                 for (to, &from) in self.q[i * 64 + r * 4..][..4].iter_mut().zip(dword) {
-                    *to = from as i8;
+                    *to = from ^ 0x80;
                 }
             }
         }
@@ -39,7 +39,7 @@ impl Panel for Q8_0Panel {
     fn unpack(&self, out: &mut [[f32; LANES]]) {
         let d = scales(&self.d);
         for k in 0..LEN {
-            out[k] = std::array::from_fn(|r| d[r] * f32::from(self.q[k / 4 * 64 + r * 4 + k % 4]));
+            out[k] = std::array::from_fn(|r| d[r] * (f32::from(self.q[k / 4 * 64 + r * 4 + k % 4]) - 128.0));
         }
     }
 }
@@ -47,18 +47,20 @@ impl Panel for Q8_0Panel {
 impl IntPanel for Q8_0Panel {
     /// u = fma(f32(sum of q * a), d, u) over the record's blocks; y = fma(u, a_scale, y).
     #[inline(always)]
-    fn dot<S: Simd, const T: usize>(s: S, panels: &[Self], x: [&Record; T], y: &mut [S::F; T]) {
-        let mut u = [s.splat(0.0); T];
-        for (b, panel) in panels.iter().enumerate() {
-            let d = s.load_f16(&panel.d);
-            let mut sums = [s.splat_i32(0); T];
-            s.dot_i8(&panel.q, x.map(|x| x.q_32(b)), &mut sums);
-            for t in 0..T {
-                u[t] = s.fma(s.to_f32(sums[t]), d, u[t]);
-            }
+    fn dot<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        panels: [&[Self]; R],
+        x: [&Record; T],
+        y: &mut [[S::F; T]; R],
+    ) {
+        let mut u = [[s.splat(0.0); T]; R];
+        for b in 0..panels[0].len() {
+            prefetch_ahead(s, R, &panels[0][b]);
+            let mut sums = [[s.splat_i32(0); T]; R];
+            let (q, a) = (panels.map(|p| &p[b].q), x.map(|x| x.q_32(b)));
+            s.sum_i8(q, a, x.map(|x| x.sum_32(b)), &mut sums);
+            add_block(s, sums, panels.map(|p| &p[b].d), &mut u);
         }
-        for t in 0..T {
-            y[t] = s.fma(u[t], s.splat(x[t].scale), y[t]);
-        }
+        add_record(s, u, x, y);
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct InspectJson {
     tied_embeddings: bool,
     tensors: TensorsJson,
     context_length: ContextJson,
-    tokenizer: TokenizerJson,
+    tokenizer: TokenizerFacts,
     chat_template: bool,
     defaults: DefaultsJson,
     size_on_disk_bytes: u64,
@@ -62,6 +62,16 @@ struct ContextJson {
     tokens: usize,
     /// The key that says so.
     source: String,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum TokenizerFacts {
+    Usable(TokenizerJson),
+    /// Why text cannot be turned into ids.
+    Unusable {
+        error: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -146,7 +156,7 @@ impl MemoryRow {
 impl InspectJson {
     pub(super) fn new(
         file: &ModelFile,
-        tokenizer: &Tokenizer,
+        tokenizer: Result<&Tokenizer, &CliError>,
         defaults: &Defaults,
         sizing: &Sizing<'_>,
         kv_format: KvFormat,
@@ -176,8 +186,11 @@ impl InspectJson {
                 tokens: config.context_length,
                 source: config.context_length_source.clone(),
             },
-            tokenizer: TokenizerJson::new(tokenizer),
-            chat_template: file.chat_template()?.is_some(),
+            tokenizer: match tokenizer {
+                Ok(tokenizer) => TokenizerFacts::Usable(TokenizerJson::new(tokenizer)),
+                Err(error) => TokenizerFacts::Unusable { error: error.to_string() },
+            },
+            chat_template: file.weights.metadata().chat_template()?.is_some(),
             defaults: DefaultsJson::new(defaults),
             size_on_disk_bytes: file.weights.size_on_disk(),
             weights_bytes: sizing.plan.weights(),
@@ -200,7 +213,8 @@ impl InspectJson {
         }
         if !self.contexts.is_empty() {
             out.push('\n');
-            out.push_str(&memory_table(&self.contexts));
+            let has_windows = self.kv.layer_groups.iter().any(|group| group.window.is_some());
+            out.push_str(&memory_table(&self.contexts, has_windows));
         }
         out
     }
@@ -234,7 +248,10 @@ impl InspectJson {
             "context length",
             format!("{} tokens ({})", units::count(context.tokens), context.source),
         ));
-        facts.extend(self.tokenizer.facts());
+        match &self.tokenizer {
+            TokenizerFacts::Usable(tokenizer) => facts.extend(tokenizer.facts()),
+            TokenizerFacts::Unusable { error } => facts.push(("tokenizer", format!("not usable: {error}"))),
+        }
         facts.push(("chat template", if self.chat_template { "yes" } else { "none" }.to_owned()));
         facts.push(("default sampling", self.defaults.text()));
         facts.push(("size on disk", units::bytes(self.size_on_disk_bytes as usize)));
@@ -344,10 +361,11 @@ impl FitsJson {
     }
 }
 
-/// One line a context length. Each column says how it grows with the context n.
-fn memory_table(rows: &[MemoryRow]) -> String {
+/// One line a context length. Each column says how it grows with the context n; layers with a window stop growing.
+fn memory_table(rows: &[MemoryRow], has_windows: bool) -> String {
     let title = ["context", "weights", "KV cache", "workspace", "total", "score matrix"].map(str::to_owned);
-    let growth = ["n", "constant", "~ n", "~ chunk", "~ n", "~ n^2"].map(str::to_owned);
+    let kv = if has_windows { "~ n, window" } else { "~ n" };
+    let growth = ["n", "constant", kv, "~ chunk", kv, "~ n^2"].map(str::to_owned);
     let mut lines = vec![title, growth];
     for row in rows {
         let bytes =

@@ -1,6 +1,6 @@
 //! The options of `limpid run`.
 
-use crate::cli::args::{ComputeArgs, Ids, ModelArgs, ids, one_or_more, token_count};
+use crate::cli::args::{ComputeArgs, ConsoleArgs, Ids, ModelArgs, ids, token_count, tokens};
 use crate::error::CliError;
 use crate::prompt::{Prompt, TextSource};
 use clap::{Args, ValueEnum};
@@ -32,7 +32,7 @@ pub(crate) struct RunArgs {
 
     /// The longest text, prompt and output together, from 1 to the model's own [default: the model's, cut to what
     /// memory holds]
-    #[arg(short, long, value_name = "N", value_parser = token_count)]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = token_count)]
     pub(crate) context: Option<usize>,
 
     /// Compute the whole text again for every token: the same text, to see what the cache saves and costs
@@ -44,9 +44,8 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 
-    /// No summary, progress or warnings
-    #[arg(short, long, help_heading = "Output")]
-    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) console: ConsoleArgs,
 }
 
 #[derive(Args)]
@@ -65,7 +64,7 @@ pub(crate) struct PromptArgs {
     file: Option<PathBuf>,
 
     /// The prompt as token ids, such as 1,2,3; nothing is added
-    #[arg(long, value_name = "IDS", value_parser = ids, group = "source")]
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids, group = "source")]
     prompt_tokens: Option<Ids>,
 
     /// What the system says before the user
@@ -116,23 +115,44 @@ fn template_arg(text: &str) -> Result<(String, serde_json::Value), String> {
     Ok((name.to_owned(), value))
 }
 
+/// Elsewhere -1 means "without a limit".
+fn max_tokens(text: &str) -> Result<usize, String> {
+    let remedy = "leave the option out for as much as there is room for";
+    tokens::<1>(text).map_err(|error| format!("{error}; {remedy}"))
+}
+
+fn min_tokens(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("a whole number from 0 to {} is expected", u32::MAX))
+}
+
+/// Elsewhere -1 means "off".
+fn top_k(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("a whole number from 0 to {} is expected; 0 switches it off", u32::MAX))
+}
+
+/// Elsewhere -1 means "draw one".
+fn seed(text: &str) -> Result<u64, String> {
+    let remedy = "leave the option out, and one is drawn";
+    text.parse().map_err(|_| format!("a whole number from 0 to {} is expected; {remedy}", u64::MAX))
+}
+
 #[derive(Args)]
 #[command(next_help_heading = "Length and stopping")]
 pub(crate) struct LengthArgs {
     /// The most tokens to generate, 1 or more [default: what is left of the context]
-    #[arg(short = 'n', long, value_name = "N", value_parser = one_or_more)]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = max_tokens)]
     pub(crate) max_tokens: Option<usize>,
 
     /// EOS, stop ids and stop strings count only after so many tokens, from 0 to --max-tokens
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    min_tokens: u32,
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = min_tokens)]
+    pub(crate) min_tokens: u32,
 
     /// End before this text. May be given up to 16 times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
 
     /// End at any of these tokens, such as 1,2,3
-    #[arg(long, value_name = "IDS", value_parser = ids)]
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
     stop_token_ids: Option<Ids>,
 
     /// The stop string or stop token is part of the text
@@ -176,7 +196,7 @@ pub(crate) struct SamplingArgs {
     top_p: Option<f32>,
 
     /// Keep the so many likeliest tokens; 0 is off [default: the model's, else 0]
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = top_k)]
     top_k: Option<u32>,
 
     /// Keep tokens at least so likely as this share of the likeliest one's probability, from 0 to 1; 0 is off [default:
@@ -198,7 +218,7 @@ pub(crate) struct SamplingArgs {
     presence_penalty: f32,
 
     /// The same seed gives the same text, from 0 to 18446744073709551615 [default: drawn, and shown in the summary]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     seed: Option<u64>,
 }
 

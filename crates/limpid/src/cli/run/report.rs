@@ -26,10 +26,12 @@ pub(crate) struct Report<'a> {
 pub(crate) struct MemoryReport {
     /// From the model's header, for the tokens that the run came to.
     need: Need,
-    /// What the process held before the model was loaded: the program, the tokenizer.
+    /// What the process holds beside the model: the program (with the embedded model's file), the tokenizer.
     runtime: usize,
-    /// Keys and values kept from one step to the next: none without a cache, which keeps them within a step only.
+    /// Keys and values kept from one step to the next: none without a cache.
     kv_kept: usize,
+    /// Those that a step held at most while it computed, with a cache or without.
+    kv_step: usize,
     /// Limit of the KV cache; pages are taken from it as needed.
     kv_reserved: usize,
     predicted_peak: usize,
@@ -53,9 +55,19 @@ impl MemoryReport {
             need,
             runtime: before.now,
             kv_kept: if kv_cache { kv.touched_bytes } else { 0 },
+            kv_step: kv.touched_bytes,
             kv_reserved: kv.reserved_bytes,
             predicted_peak: before.peak.max(before.now.saturating_add(need.total())),
             measured_peak: machine::resident_memory().map(|memory| memory.peak),
+        }
+    }
+
+    /// What the cache cost; without one, also what it would not save: a step needs the keys and values all the same.
+    fn kv_summary(&self) -> String {
+        let kept = units::bytes(self.kv_kept);
+        match self.kv_kept == self.kv_step {
+            true => format!("KV kept {kept}"),
+            false => format!("KV kept {kept} (a step holds {})", units::bytes(self.kv_step)),
         }
     }
 
@@ -76,6 +88,7 @@ impl MemoryReport {
             weights_bytes: self.need.weights,
             kv_bytes: self.need.kv,
             kv_kept_bytes: self.kv_kept,
+            kv_step_bytes: self.kv_step,
             kv_reserved_bytes: self.kv_reserved,
             workspace_bytes: self.need.workspace,
             runtime_bytes: self.runtime,
@@ -95,12 +108,12 @@ impl Report<'_> {
             ttft_summary(finished.timings.ttft),
             decode_summary(&finished.timings),
             format!(
-                "{} + {} tokens, {} computed in {}, KV kept {}",
+                "{} + {} tokens, {} computed in {}, {}",
                 usage.prompt_tokens,
                 usage.completion_tokens,
                 units::count(usage.computed_tokens),
                 units::time(self.generation.time),
-                units::bytes(self.memory.kv_kept),
+                self.memory.kv_summary(),
             ),
             self.memory.summary(),
             finished.reason.to_string(),
@@ -260,6 +273,7 @@ struct MemoryJson {
     weights_bytes: usize,
     kv_bytes: usize,
     kv_kept_bytes: usize,
+    kv_step_bytes: usize,
     kv_reserved_bytes: usize,
     workspace_bytes: usize,
     runtime_bytes: usize,

@@ -1,1 +1,0 @@
-//! Ways of decoding that fork, extend and drop sequences.

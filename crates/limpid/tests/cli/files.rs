@@ -1,0 +1,77 @@
+//! What a model's files say, and what is wrong with them, as a user sees it.
+
+use super::folder::{Folder, SMALL};
+use super::harness::{expect_error, limpid};
+use serde_json::json;
+
+#[test]
+fn facts_are_shown_without_a_tokenizer_and_the_problem_in_its_line() {
+    let folder = Folder::new(SMALL);
+    std::fs::remove_file(folder.file("tokenizer.json")).unwrap();
+    let text = limpid(&["inspect", folder.as_str()]).success().stdout;
+    let line = text.lines().find(|line| line.starts_with("tokenizer ")).unwrap();
+    assert!(line.contains("not usable: ") && line.contains("tokenizer.json is missing"), "{line}");
+    assert!(text.contains("architecture       llama\n") && text.contains("weights in memory"), "{text}");
+    let json = limpid(&["inspect", folder.as_str(), "--json"]).json();
+    assert!(json["tokenizer"]["error"].as_str().unwrap().contains("tokenizer.json"), "{json}");
+    assert_eq!(json["hidden_size"], 64);
+    let parts = [folder.as_str(), "tokenizer.json is missing", "get the model again"];
+    expect_error(&["run", "-m", folder.as_str(), "a"], 1, &parts);
+}
+
+#[test]
+fn what_is_not_followed_is_noted_by_name() {
+    let folder = Folder::new(SMALL);
+    folder.write(
+        "generation_config.json",
+        &json!({"stop_strings": ["x"], "max_new_tokens": 512, "temperature": 0.5, "eos_token_id": 3}),
+    );
+    let run = limpid(&["run", "-m", folder.as_str(), "--prompt-tokens", "5", "-n", "1"]).success();
+    for key in ["stop_strings", "max_new_tokens"] {
+        let note =
+            format!("limpid: warning: the model's files set {key}, which is not supported and is left out\n");
+        assert!(run.stderr.contains(&note), "{}", run.stderr);
+    }
+    assert_eq!(run.stderr.matches("left out").count(), 2, "{}", run.stderr);
+}
+
+#[test]
+fn wrong_values_name_the_file_and_the_key() {
+    let folder = Folder::new(SMALL);
+    let args = ["run", "-m", folder.as_str(), "--prompt-tokens", "5", "-n", "1"];
+    let path = folder.file("generation_config.json");
+    for (config, parts) in [
+        (json!({"eos_token_id": "</s>"}), ["generation_config.json eos_token_id", "\"</s>\"", "a token id"]),
+        (
+            json!({"temperature": "hot"}),
+            [path.to_str().unwrap(), "temperature is \"hot\"", "correct the file"],
+        ),
+        (json!({"top_p": 2}), [path.to_str().unwrap(), "top_p (generation_config.json) is 2", "from 0 to 1"]),
+    ] {
+        folder.write("generation_config.json", &config);
+        expect_error(&args, 1, &parts);
+    }
+}
+
+#[test]
+fn a_chat_template_that_fails_names_its_model() {
+    let folder = Folder::new(SMALL);
+    for (template, message) in [
+        ("{% if %}", "the chat template is not valid Jinja, line 1"),
+        ("{{ raise_exception(\"no\") }}", "the chat template refuses these messages: no"),
+    ] {
+        std::fs::write(folder.file("chat_template.jinja"), template).unwrap();
+        let parts = [&format!("limpid: error: {}: {message}", folder.as_str()), "go without the template"];
+        expect_error(&["run", "-m", folder.as_str(), "a"], 1, &parts);
+    }
+    assert_eq!(limpid(&["run", "-m", folder.as_str(), "--raw", "a", "-n", "1"]).code, 0);
+}
+
+#[test]
+fn windows_are_named_in_the_table_of_contexts() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/tests/goldens/mistral_window/hf");
+    let text = limpid(&["inspect", golden, "--context", "64"]).success().stdout;
+    let growth = text.lines().find(|line| line.contains("constant")).unwrap();
+    let columns: Vec<_> = growth.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    assert_eq!(columns, ["n", "constant", "~ n, window", "~ chunk", "~ n, window", "~ n^2"]);
+}
