@@ -1,7 +1,7 @@
 //! docs/json.md names exactly the fields that `--json` prints, with their types.
 //!
-//! Each section of the page is one command. Its table is held against what the command prints in several runs, chosen so
-//! that every field comes up.
+//! Each section of the page is one command. Its table is held against what the command prints in several runs, chosen
+//! so that every field comes up.
 
 use super::harness::{PROMPT, limpid};
 use serde_json::Value;
@@ -120,22 +120,25 @@ fn run() {
 #[test]
 fn inspect() {
     let [window, spm] = ["qwen2_window/hf", "llama2/hf"].map(golden);
-    let odd = odd_model();
-    let odd = odd.path().to_str().expect("UTF-8");
-    let runs: [&[&str]; 4] = [&["--context", "16,2k"], &[&window], &[&spm], &[odd]];
+    // Files at odds about EOS, which is worth a warning; a tokenizer that cannot be used.
+    let odd = edited("config.json", "\"eos_token_id\": 2", "\"eos_token_id\": 5");
+    let unusable = edited("tokenizer.json", "\"BPE\"", "\"WordLevel\"");
+    let [odd, unusable] = [&odd, &unusable].map(|folder| folder.path().to_str().expect("UTF-8"));
+    let runs: [&[&str]; 5] = [&["--context", "16,2k"], &[&window], &[&spm], &[odd], &[unusable]];
     check("inspect", &runs, &[("fits", "null")]);
 }
 
-/// A model whose files are at odds about a special token, which is worth a warning.
-fn odd_model() -> tempfile::TempDir {
+/// A copy of a golden with one change in one file.
+fn edited(file: &str, from: &str, to: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for entry in fs::read_dir(golden("llama2/hf")).expect("the golden") {
         let path = entry.expect("an entry").path();
         fs::copy(&path, folder.path().join(path.file_name().expect("a name"))).expect("a copy");
     }
-    let config = folder.path().join("config.json");
-    let text = fs::read_to_string(&config).expect("config.json");
-    fs::write(&config, text.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5")).expect("a file");
+    let path = folder.path().join(file);
+    let text = fs::read_to_string(&path).expect("a text");
+    assert!(text.contains(from), "{file} has no {from}");
+    fs::write(&path, text.replace(from, to)).expect("a file");
     folder
 }
 
