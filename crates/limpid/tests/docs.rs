@@ -2,8 +2,9 @@
 //! program prints must be what stands there.
 //!
 //! A block is a list of `$ limpid ...` lines, each followed by its standard output. A line `...` stands for any lines,
-//! `...` within a line for any text. Words are split as a shell does, with quotes and no escapes. Other blocks (`text`,
-//! `sh`) are not looked at. `LIMPID_ISA` is passed on: the output must be the same on every instruction set.
+//! `...` within a line for any text. Words are split as a shell does, with quotes and no escapes. Of other blocks
+//! (`text`, `sh`) only the summary of a run is looked at, without times and memory. `LIMPID_ISA` is passed on: the
+//! output must be the same on every instruction set.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,40 @@ fn the_readme_shows_what_the_program_prints() {
 #[test]
 fn the_tour_shows_what_the_program_prints() {
     check("docs/inference.md", 20);
+}
+
+/// Whose summary both documents show.
+const SUMMARY_OF: [&str; 6] =
+    ["run", "--seed", "1", "--max-tokens", "40", "Tell me a story about a fox and a lamp."];
+
+#[test]
+fn the_summary_shown_is_that_of_the_command() {
+    let output = Command::new(env!("CARGO_BIN_EXE_limpid"))
+        .args(SUMMARY_OF)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let found = String::from_utf8(output.stderr).expect("UTF-8");
+    for name in ["README.md", "docs/inference.md"] {
+        let text = document(name);
+        let (_, block) = text.split_once("```text\nload ").unwrap_or_else(|| panic!("{name} has no summary"));
+        let shown = format!("load {}", block.split("```").next().unwrap_or_default());
+        assert_eq!(without_measured(&shown), without_measured(&found), "{name}");
+    }
+}
+
+/// The words, where a quantity of time, speed or memory is a `#`.
+fn without_measured(summary: &str) -> Vec<String> {
+    const UNITS: [&str; 6] = ["ms", "s", "tok/s", "B", "KiB", "MiB"];
+    let mut words: Vec<String> = Vec::new();
+    for word in summary.split_whitespace() {
+        let is_unit = UNITS.contains(&word.trim_end_matches([',', ':', ')']));
+        match words.last_mut().filter(|before| is_unit && before.parse::<f64>().is_ok()) {
+            Some(number) => *number = "#".to_owned(),
+            None => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
 #[test]

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 Exit codes: 0 done; 1 it could not be done: a file, the memory, a prompt too long for the context; 2 the command line
 makes no sense or an option asks for more than is allowed; 130 interrupted by Ctrl-C.
-Linux on x86-64 is what is tested.",
+What --json prints is described in docs/json.md. Linux on x86-64 is what is tested.",
     subcommand_required = true,
     arg_required_else_help = true
 )]

@@ -6,6 +6,7 @@ mod files;
 mod folder;
 mod harness;
 mod inspect;
+mod json;
 mod logits;
 mod run;
 mod sampling;
