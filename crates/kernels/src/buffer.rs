@@ -35,9 +35,9 @@ pub struct AllocError {
     pub bytes: usize,
 }
 
-/// From this size on, memory comes straight from the system, which gives zeros without writing them; and, for
-/// [`Buffer::written`], in pages of this size.
-const HUGE: usize = 2 << 20;
+/// From this size on, memory comes straight from the system, which gives zeros without writing them. (The allocator
+/// writes them where it must align, and then all of a KV cache takes physical memory at once.)
+const MAPPED_FROM: usize = 2 << 20;
 
 /// A zeroed array of fixed length, aligned to [`ALIGNMENT`]. Large ones take physical memory only where they are
 /// written (the system hands out zero pages).
@@ -54,45 +54,22 @@ unsafe impl<T: Plain> Send for Buffer<T> {}
 unsafe impl<T: Plain> Sync for Buffer<T> {}
 
 impl<T: Plain> Buffer<T> {
-    /// For what is written here and there, as keys and values are.
     pub fn zeroed(len: usize) -> Result<Self, AllocError> {
-        Self::new(len, false)
-    }
-
-    /// For what is written as a whole, as weights are: in huge pages where the system has them, since a pass over the
-    /// weights would else spend a good part of its time on looking up addresses. Writing one byte takes all of a page.
-    pub fn written(len: usize) -> Result<Self, AllocError> {
-        Self::new(len, true)
-    }
-
-    fn new(len: usize, huge_pages: bool) -> Result<Self, AllocError> {
         if len == 0 || size_of::<T>() == 0 {
             return Ok(Self { ptr: NonNull::dangling(), len, mapping: None });
         }
         let layout = Self::layout(len).ok_or(AllocError { bytes: usize::MAX })?;
-        if layout.size() >= HUGE && layout.align() <= HUGE {
-            return Self::mapped(len, layout.size(), huge_pages);
+        if layout.size() >= MAPPED_FROM && layout.align() <= ALIGNMENT {
+            let mut mapping =
+                MmapMut::map_anon(layout.size()).map_err(|_| AllocError { bytes: layout.size() })?;
+            // A mapping starts at a page, so it is aligned.
+            let ptr = NonNull::from(&mut mapping[..]).cast();
+            return Ok(Self { ptr, len, mapping: Some(mapping) });
         }
         // SAFETY: the layout has a size above 0.
         let ptr = unsafe { alloc_zeroed(layout) };
         let ptr = NonNull::new(ptr.cast()).ok_or(AllocError { bytes: layout.size() })?;
         Ok(Self { ptr, len, mapping: None })
-    }
-
-    /// Pages of the system, starting where a huge one would.
-    fn mapped(len: usize, bytes: usize, huge_pages: bool) -> Result<Self, AllocError> {
-        let error = AllocError { bytes };
-        let room = bytes.checked_add(HUGE).ok_or(error)?;
-        let mut mapping = MmapMut::map_anon(room).map_err(|_| error)?;
-        let offset = mapping.as_ptr().align_offset(HUGE);
-        // Whole ones only: what is left at the end would take up to 2 MiB more than it needs. A system that refuses the
-        // advice gives small pages: slower, and the same bytes.
-        #[cfg(target_os = "linux")]
-        if huge_pages {
-            let _ = mapping.advise_range(memmap2::Advice::HugePage, offset, bytes / HUGE * HUGE);
-        }
-        let ptr = NonNull::from(&mut mapping[offset..][..bytes]).cast();
-        Ok(Self { ptr, len, mapping: Some(mapping) })
     }
 
     pub fn bytes(&self) -> usize {

@@ -27,8 +27,7 @@ pub struct Limits {
 /// Bytes that are read to measure the memory: more than any cache holds.
 const READ_BYTES: usize = 300 << 20;
 const READ_TIME: Duration = Duration::from_millis(400);
-/// In how many parts, which threads claim as they do those of a matrix. Two halves a power of two apart get in each
-/// other's way in the memory's banks.
+/// In how many parts, which threads claim as they do those of a matrix.
 const N_PARTS: usize = 47;
 /// How long each kind is measured, at least.
 const TIME: Duration = Duration::from_millis(60);
@@ -38,7 +37,7 @@ const ROUNDS: usize = 20_000;
 impl Limits {
     /// Takes a second and 300 MiB.
     pub fn measure(cpu: &Cpu) -> Result<Self, AllocError> {
-        let mut memory = Buffer::written(READ_BYTES / size_of::<f32>())?;
+        let mut memory = Buffer::zeroed(READ_BYTES / size_of::<f32>())?;
         memory.fill(1.0); // memory that was never written is one page of zeros
         Ok(Self {
             read_gb_per_s: read(cpu, &memory),

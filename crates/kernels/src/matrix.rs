@@ -119,7 +119,7 @@ fn pack_panels<P: Panel>(
     let n_blocks = cols.div_ceil(P::LEN);
     let n_panels = rows.div_ceil(LANES);
     let len = n_panels.checked_mul(n_blocks).ok_or(AllocError { bytes: usize::MAX })?;
-    let mut buffer = Buffer::written(len)?;
+    let mut buffer = Buffer::zeroed(len)?;
     let shared = Shared::new(&mut buffer);
     cpu.pool.for_each(n_panels, &|p| {
         // SAFETY: panel p is written by this item only.

@@ -102,14 +102,15 @@ impl<'a> Job<'a> {
 trait Tiles {
     /// Works in the integer cores, which hold fewer or more tokens in registers than the f32 core.
     const INTEGER: bool;
+    /// Whether panels go in pairs where there are many tokens.
+    const PAIRS: bool = true;
     fn tile<S: Simd, const R: usize, const T: usize>(&self, s: S, p: usize, first: usize);
 }
 
 /// Tokens of a tile of two panels: 2 * 6 sums, twice, and what they are made of take 32 registers.
 const PAIR_TILE: usize = 6;
 
-/// From this number of tokens on, panels go in pairs: below, their weights come from memory at the speed of the
-/// arithmetic, in one stream.
+/// From this number of tokens on, panels go in pairs. With few, their weights come from memory, in one stream.
 const PAIR_FROM: usize = 24;
 
 /// All tokens with each panel (or pair of panels) of a range: a panel is read once and stays in the cache.
@@ -125,7 +126,7 @@ impl<K: Tiles> Kernel for PanelRange<'_, K> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let mut p = self.range.start;
-        if const { S::PAIRS } && self.n_tokens >= PAIR_FROM {
+        if const { S::PAIRS && K::PAIRS } && self.n_tokens >= PAIR_FROM {
             while p + 2 <= self.range.end {
                 let first = self.tiles_of::<S, 2, PAIR_TILE>(s, p, 0);
                 self.panel(s, p, first);
@@ -145,7 +146,7 @@ const fn max_tokens<S: Simd, K: Tiles>() -> usize {
 }
 
 impl<K: Tiles> PanelRange<'_, K> {
-    /// One panel with the tokens from `first` on. Not inlined: it has three callers.
+    /// One panel with the tokens from `first` on.
     #[inline(always)]
     fn panel<S: Simd>(&self, s: S, p: usize, mut first: usize) {
         // The conditions are constants, so that tiles that an instruction set does not use are not compiled.
@@ -181,6 +182,7 @@ struct IntTiles<'a, P> {
 
 impl<P: IntPanel> Tiles for IntTiles<'_, P> {
     const INTEGER: bool = true;
+    const PAIRS: bool = P::PAIRS_PAY;
 
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const T: usize>(&self, s: S, p: usize, first: usize) {

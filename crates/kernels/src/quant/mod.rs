@@ -39,6 +39,9 @@ fn scales(halves: &[u16; LANES]) -> [f32; LANES] {
 
 /// A format whose products with int8 activations are exact integers.
 pub(crate) trait IntPanel: Panel {
+    /// Whether two panels at a time are faster than one where there are many tokens: measured (SPEED.md).
+    const PAIRS_PAY: bool = true;
+
     /// Adds to `y[r][t]` what the panels `panels[r]` (those of up to 256 weights, so of one record) give with the
     /// records `x[t]`.
     fn dot<S: Simd, const R: usize, const T: usize>(
@@ -49,7 +52,8 @@ pub(crate) trait IntPanel: Panel {
     );
 }
 
-/// How far ahead of what is read memory is asked for, in bytes. Measured (SPEED.md): 8 KiB with one token.
+/// How far ahead of what is read memory is asked for, in bytes.
+/// Measured with one token: 4 and 8 KiB are alike, 2 and 16 slower (SPEED.md).
 const AHEAD: usize = 8192;
 
 /// Asks for what lies [`AHEAD`] of `piece`. Only tiles of one panel do so: with two there are many tokens, and the

@@ -91,6 +91,8 @@ impl Panel for Q6KPanel {
 }
 
 impl IntPanel for Q6KPanel {
+    const PAIRS_PAY: bool = false;
+
     /// S = sum of scale * (q - 32) * a (at most 16 * 128 * 16 * 32 * 127 = 134 M; its parts, with q up to 63, twice
     /// that); y = fma(f32(S) * d, a_scale, y).
     #[inline(always)]
