@@ -11,6 +11,7 @@ pub mod q4_k;
 pub mod q6_k;
 pub mod q8_0;
 mod record;
+mod unsigned;
 
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};

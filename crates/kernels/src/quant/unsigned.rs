@@ -1,0 +1,120 @@
+//! Weights that are unsigned integers of few bits, 32 of 16 rows at a time: how they lie in a file and in memory, and
+//! which integer cores multiply by them. What they are worth is for each format to say.
+
+use crate::buffer::Plain;
+use crate::simd::{LANES, Simd};
+
+/// 32 weights of one row, as both files and memory hold them.
+pub(crate) struct Row {
+    /// Byte i: the low four bits of weight i, above them those of weight i + 16.
+    nibbles: [u8; 16],
+}
+
+/// 32 weights of 16 rows.
+pub(crate) trait Unsigned: Plain {
+    /// Bits of a weight.
+    const BITS: usize;
+    /// Bytes that 32 weights of one row take in a file.
+    const ROW_BYTES: usize = 32 * Self::BITS / 8;
+
+    /// The weights of a block of 32 in a file, without its scales.
+    fn row_of_block(block: &[u8]) -> Row;
+    /// The weights of sub-block `j` of a super-block of 256 in a file, without its scales.
+    fn row_of_super_block(block: &[u8], j: usize) -> Row;
+
+    fn set_row(&mut self, r: usize, row: &Row);
+    /// Weight k of row r.
+    fn get(&self, k: usize, r: usize) -> u8;
+
+    /// `acc[r][t]` += sum of w[r] * a[t].
+    fn sum<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        w: [&Self; R],
+        a: [&[i8; 32]; T],
+        acc: &mut [[S::I; T]; R],
+    );
+    /// `acc[r][t]` += scale[r] * (sum of w[r] * a[t]).
+    fn dot<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        w: [&Self; R],
+        a: [&[i8; 32]; T],
+        scale: [S::Scale; R],
+        acc: &mut [[S::I; T]; R],
+    );
+}
+
+/// Four bits, as [`Simd::sum_u4`] wants them.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct U4([u8; 16 * LANES]);
+
+// SAFETY: plain numbers.
+unsafe impl Plain for U4 {}
+
+impl Unsigned for U4 {
+    const BITS: usize = 4;
+
+    fn row_of_block(block: &[u8]) -> Row {
+        Row { nibbles: *block.first_chunk().expect("16 bytes of nibbles") }
+    }
+
+    fn row_of_super_block(block: &[u8], j: usize) -> Row {
+        Row { nibbles: nibbles_of_super_block(block, j) }
+    }
+
+    fn set_row(&mut self, r: usize, row: &Row) {
+        spread(&row.nibbles, r, &mut self.0);
+    }
+
+    fn get(&self, k: usize, r: usize) -> u8 {
+        nibble(&self.0, k, r)
+    }
+
+    #[inline(always)]
+    fn sum<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        w: [&Self; R],
+        a: [&[i8; 32]; T],
+        acc: &mut [[S::I; T]; R],
+    ) {
+        s.sum_u4(w.map(|w| &w.0), a, acc);
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        w: [&Self; R],
+        a: [&[i8; 32]; T],
+        scale: [S::Scale; R],
+        acc: &mut [[S::I; T]; R],
+    ) {
+        s.dot_u4(w.map(|w| &w.0), a, scale, acc);
+    }
+}
+
+/// Dword i of row r becomes dword r of chunk i.
+fn spread(nibbles: &[u8; 16], r: usize, to: &mut [u8; 256]) {
+    for (i, dword) in nibbles.as_chunks::<4>().0.iter().enumerate() {
+        to[i * 64 + r * 4..][..4].copy_from_slice(dword);
+    }
+}
+
+/// Nibble k of row r, of 32.
+pub(super) fn nibble(nibbles: &[u8; 256], k: usize, r: usize) -> u8 {
+    let byte = nibbles[k % 16 / 4 * 64 + r * 4 + k % 4];
+    if k < 16 { byte & 15 } else { byte >> 4 }
+}
+
+/// A super-block's nibbles are 4 times 32 bytes, whose low nibbles are sub-block 2 i and whose high ones 2 i + 1.
+fn nibbles_of_super_block(bytes: &[u8], j: usize) -> [u8; 16] {
+    const LOW: u128 = u128::from_le_bytes([15; 16]);
+    let sixteen = |i: usize| u128::from_le_bytes(*bytes[j / 2 * 32 + i..].first_chunk().expect("32 bytes"));
+    // All 16 bytes at once: a row of a large model has many of them.
+    let (first, second) = (sixteen(0), sixteen(16));
+    let both = if j.is_multiple_of(2) {
+        first & LOW | (second & LOW) << 4
+    } else {
+        first >> 4 & LOW | second & !LOW
+    };
+    both.to_le_bytes()
+}
