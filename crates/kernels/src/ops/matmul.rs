@@ -34,8 +34,11 @@ pub fn matmul(cpu: &Cpu, w: &Matrix, compute: Compute, x: &Prepared<'_>, out: &m
         Panels::BF16(panels) => job.floats(panels),
         Panels::Q4_0(panels) => job.quantized(panels),
         Panels::Q4_1(panels) => job.quantized(panels),
+        Panels::Q5_0(panels) => job.quantized(panels),
+        Panels::Q5_1(panels) => job.quantized(panels),
         Panels::Q8_0(panels) => job.quantized(panels),
         Panels::Q4_K(panels) => job.quantized(panels),
+        Panels::Q5_K(panels) => job.quantized(panels),
         Panels::Q6_K(panels) => job.quantized(panels),
     }
 }

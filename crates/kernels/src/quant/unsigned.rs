@@ -8,6 +8,8 @@ use crate::simd::{LANES, Simd};
 pub(crate) struct Row {
     /// Byte i: the low four bits of weight i, above them those of weight i + 16.
     nibbles: [u8; 16],
+    /// Bit k: the fifth bit of weight k, if there are five.
+    high: u32,
 }
 
 /// 32 weights of 16 rows.
@@ -55,11 +57,11 @@ impl Unsigned for U4 {
     const BITS: usize = 4;
 
     fn row_of_block(block: &[u8]) -> Row {
-        Row { nibbles: *block.first_chunk().expect("16 bytes of nibbles") }
+        Row { nibbles: *block.first_chunk().expect("16 bytes of nibbles"), high: 0 }
     }
 
     fn row_of_super_block(block: &[u8], j: usize) -> Row {
-        Row { nibbles: nibbles_of_super_block(block, j) }
+        Row { nibbles: nibbles_of_super_block(block, j), high: 0 }
     }
 
     fn set_row(&mut self, r: usize, row: &Row) {
@@ -90,6 +92,78 @@ impl Unsigned for U4 {
     ) {
         s.dot_u4(w.map(|w| &w.0), a, scale, acc);
     }
+}
+
+/// Five bits, as [`Simd::sum_u5`] wants them.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct U5 {
+    high: [u8; 4 * LANES],
+    low: [u8; 16 * LANES],
+}
+
+// SAFETY: plain numbers.
+unsafe impl Plain for U5 {}
+
+impl Unsigned for U5 {
+    const BITS: usize = 5;
+
+    /// In a file: all fifth bits, then the nibbles.
+    fn row_of_block(block: &[u8]) -> Row {
+        let (high, nibbles) = block.split_first_chunk().expect("4 bytes of fifth bits");
+        Row { nibbles: *nibbles.first_chunk().expect("16 bytes of nibbles"), high: u32::from_le_bytes(*high) }
+    }
+
+    /// In a file: 32 bytes, byte k has the fifth bit of weight k of sub-block j in its bit j. Then the nibbles.
+    fn row_of_super_block(block: &[u8], j: usize) -> Row {
+        let (bits, nibbles) = block.split_at(32);
+        let eights = bits.as_chunks::<8>().0;
+        let high = std::array::from_fn(|i| low_bits(u64::from_le_bytes(eights[i]) >> j));
+        Row { nibbles: nibbles_of_super_block(nibbles, j), high: u32::from_le_bytes(high) }
+    }
+
+    fn set_row(&mut self, r: usize, row: &Row) {
+        spread(&row.nibbles, r, &mut self.low);
+        // Byte b: of weights b, 4 + b, ... 28 + b.
+        let every_fourth = |b: usize| {
+            let x = row.high >> b & 0x1111_1111;
+            let x = (x | x >> 3) & 0x0303_0303;
+            let x = (x | x >> 6) & 0x000f_000f;
+            (x | x >> 12) as u8
+        };
+        self.high[r * 4..][..4].copy_from_slice(&std::array::from_fn::<u8, 4, _>(every_fourth));
+    }
+
+    fn get(&self, k: usize, r: usize) -> u8 {
+        nibble(&self.low, k, r) | (self.high[r * 4 + k % 4] >> (k / 4) & 1) << 4
+    }
+
+    #[inline(always)]
+    fn sum<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        w: [&Self; R],
+        a: [&[i8; 32]; T],
+        acc: &mut [[S::I; T]; R],
+    ) {
+        s.sum_u5(w.map(|w| &w.low), w.map(|w| &w.high), a, acc);
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        w: [&Self; R],
+        a: [&[i8; 32]; T],
+        scale: [S::Scale; R],
+        acc: &mut [[S::I; T]; R],
+    ) {
+        s.dot_u5(w.map(|w| &w.low), w.map(|w| &w.high), a, scale, acc);
+    }
+}
+
+/// Bit 0 of byte i becomes bit i. Multiplied by 2^(7 (8 - i)), bit 8 i goes to 56 + i, and no other one up there; no
+/// two meet, so nothing is carried.
+fn low_bits(bytes: u64) -> u8 {
+    ((bytes & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
 /// Dword i of row r becomes dword r of chunk i.
