@@ -151,9 +151,9 @@ impl Recipe {
         if wanted.block_len() > fallback.block_len() && cols.is_multiple_of(fallback.block_len()) {
             return Ok(fallback);
         }
-        let name = &tensor.name;
-        let len = fallback.block_len();
-        Err(format!("{name}: rows of {cols} weights are not whole blocks of {len}; choose another format").into())
+        let (name, len) = (&tensor.name, fallback.block_len());
+        Err(format!("{name}: rows of {cols} weights are no whole blocks of {len}; choose another format")
+            .into())
     }
 
     fn base(self) -> Format {

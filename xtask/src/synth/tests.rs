@@ -170,7 +170,9 @@ fn dequantize(format: Format, block: &[u8]) -> Vec<f32> {
         Format::Q8_0 => block[2..].iter().map(|&q| half(0) * f32::from(q as i8)).collect(),
         Format::Q5_0 => five_bits(&block[2..]).iter().map(|q| half(0) * (q - 16.0)).collect(),
         Format::Q5_1 => five_bits(&block[4..]).iter().map(|q| half(0) * q + half(2)).collect(),
-        Format::Q4K => with_minima(&block[..16], &block[16..].chunks(32).flat_map(nibbles).collect::<Vec<_>>()),
+        Format::Q4K => {
+            with_minima(&block[..16], &block[16..].chunks(32).flat_map(nibbles).collect::<Vec<_>>())
+        }
         Format::Q5K => {
             let bit = |k: usize| f32::from(block[16 + k % 32] >> (k / 32) & 1) * 16.0;
             let q = block[48..].chunks(32).flat_map(nibbles).enumerate().map(|(k, q)| q + bit(k));
@@ -235,8 +237,7 @@ fn formats_are_mixed_as_llama_quantize_does() {
     assert_eq!(mixed["token_embd.weight"], Format::Q4K.ggml_type());
     let five_bits = types(Recipe::Q5KM, false);
     for (name, &ggml_type) in &mixed {
-        let expected =
-            if ggml_type == Format::Q4K.ggml_type() { Format::Q5K.ggml_type() } else { ggml_type };
+        let expected = if ggml_type == Format::Q4K.ggml_type() { Format::Q5K.ggml_type() } else { ggml_type };
         assert_eq!(five_bits[name], expected, "{name}");
     }
     assert_eq!(mixed["blk.0.attn_q.bias"], Format::F32.ggml_type());
