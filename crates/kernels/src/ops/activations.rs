@@ -117,9 +117,9 @@ impl Kernel for PrepareRow<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, s: S) {
         for (record, x) in self.records.iter_mut().zip(self.row[..self.width].chunks(Record::LEN)) {
-            record.quantize(x);
+            record.quantize(s, x);
         }
         for (y, &x) in self.bf16.iter_mut().zip(self.row) {
             *y = round_to_bf16(x);

@@ -203,6 +203,15 @@ impl Simd for Avx2 {
     fn load_u8(self, from: &[u8; LANES]) -> Self::I {
         both!(h => _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().add(h * 8).cast())))
     }
+    #[inline(always)]
+    fn store_i8(self, x: Self::I, to: &mut [i8; LANES]) {
+        unsafe {
+            // Packing works within each half of a register, so quarters 1 and 2 come out in each other's place.
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(x[0], x[1]));
+            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), bytes);
+        }
+    }
 
     #[inline(always)]
     fn scale_u8(self, from: &[u8; LANES]) -> Self::Scale {

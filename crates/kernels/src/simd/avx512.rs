@@ -289,6 +289,10 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     fn load_u8(self, from: &[u8; LANES]) -> Self::I {
         unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.as_ptr().cast())) }
     }
+    #[inline(always)]
+    fn store_i8(self, x: Self::I, to: &mut [i8; LANES]) {
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(x)) }
+    }
 
     #[inline(always)]
     fn scale_u8(self, from: &[u8; LANES]) -> Self::Scale {

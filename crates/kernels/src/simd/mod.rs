@@ -142,6 +142,8 @@ pub trait Simd: Copy {
     fn load_bf16_pairs(self, from: &[u16; 2 * LANES]) -> (Self::F, Self::F);
     fn load_i8(self, from: &[i8; LANES]) -> Self::I;
     fn load_u8(self, from: &[u8; LANES]) -> Self::I;
+    /// Lanes must be within the range of i8.
+    fn store_i8(self, x: Self::I, to: &mut [i8; LANES]);
 
     // ---- integer cores: exact sums over a sub-block of 32 k, for R panels of 16 rows and T tokens. `w[r]` holds row
     // 16 r + i in dword i of each 64 bytes; `a[t]` are a token's activations. Every core adds to `acc[r][t]`.

@@ -140,6 +140,10 @@ impl Simd for Portable {
     fn load_u8(self, from: &[u8; LANES]) -> Self::I {
         each(*from, i32::from)
     }
+    #[inline(never)]
+    fn store_i8(self, x: Self::I, to: &mut [i8; LANES]) {
+        *to = each(x, |x| x as i8);
+    }
 
     #[inline(never)]
     fn scale_u8(self, from: &[u8; LANES]) -> Self::Scale {
