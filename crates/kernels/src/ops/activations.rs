@@ -78,31 +78,83 @@ impl Activations {
 
     /// Makes the forms of `rows` that `kinds` names.
     pub fn prepare<'a>(&'a mut self, cpu: &Cpu, rows: &'a Rows, kinds: Kinds) -> Prepared<'a> {
-        assert!(rows.n_rows() <= self.max_rows && rows.width() <= self.max_width);
-        let n_records = rows.width().div_ceil(Record::LEN);
-        let stride = rows.stride();
-        let records = Shared::new(&mut self.records);
-        let bf16 = Shared::new(&mut self.bf16);
         if kinds != Kinds::default() {
+            let forms = self.forms(rows, kinds);
             cpu.pool.for_each(rows.n_rows(), &|i| {
-                // SAFETY: row i's part is taken by this item only.
-                let (records, bf16) = unsafe {
-                    (
-                        if kinds.int8 { records.part(i * n_records, n_records) } else { &mut [] },
-                        if kinds.bf16 { bf16.part(i * stride, stride) } else { &mut [] },
-                    )
-                };
-                simd::run(
-                    cpu.isa,
-                    PrepareRow { row: rows.padded_row(i), width: rows.width(), records, bf16 },
-                );
+                // SAFETY: each item makes the forms of its own row.
+                unsafe { forms.make(cpu, i, rows.padded_row(i)) };
             });
         }
+        self.prepared(rows, kinds)
+    }
+
+    /// Makes `rows`, each with `make`, which gets its number and the padded row; then at once, while the row is at
+    /// hand, its forms.
+    pub(super) fn make<'a>(
+        &'a mut self,
+        cpu: &Cpu,
+        rows: &'a mut Rows,
+        kinds: Kinds,
+        make: &(dyn Fn(usize, &mut [f32]) + Sync),
+    ) -> Prepared<'a> {
+        let forms = self.forms(rows, kinds);
+        let n_rows = rows.n_rows();
+        let shared = rows.shared();
+        cpu.pool.for_each(n_rows, &|i| {
+            // SAFETY: each item takes its own row and the forms of that row.
+            unsafe {
+                let row = shared.row(i);
+                make(i, row);
+                forms.make(cpu, i, row);
+            }
+        });
+        self.prepared(rows, kinds)
+    }
+
+    fn forms(&mut self, rows: &Rows, kinds: Kinds) -> Forms<'_> {
+        assert!(rows.n_rows() <= self.max_rows && rows.width() <= self.max_width);
+        Forms {
+            kinds,
+            width: rows.width(),
+            records: Shared::new(&mut self.records),
+            bf16: Shared::new(&mut self.bf16),
+        }
+    }
+
+    fn prepared<'a>(&'a self, rows: &'a Rows, kinds: Kinds) -> Prepared<'a> {
+        let n_records = rows.width().div_ceil(Record::LEN);
         Prepared {
             rows,
             records: kinds.int8.then(|| &self.records[..rows.n_rows() * n_records]),
-            bf16: kinds.bf16.then(|| &self.bf16[..rows.n_rows() * stride]),
+            bf16: kinds.bf16.then(|| &self.bf16[..rows.n_rows() * rows.stride()]),
         }
+    }
+}
+
+/// Where the forms of rows go.
+struct Forms<'a> {
+    kinds: Kinds,
+    width: usize,
+    records: Shared<'a, Record>,
+    bf16: Shared<'a, f32>,
+}
+
+impl Forms<'_> {
+    /// Those of row i, which is padded.
+    ///
+    /// # Safety
+    /// One call at a time for a row.
+    unsafe fn make(&self, cpu: &Cpu, i: usize, row: &[f32]) {
+        let n_records = self.width.div_ceil(Record::LEN);
+        let stride = row.len();
+        // SAFETY: row i's part, which nobody else has, by the caller's promise.
+        let (records, bf16) = unsafe {
+            (
+                if self.kinds.int8 { self.records.part(i * n_records, n_records) } else { &mut [] },
+                if self.kinds.bf16 { self.bf16.part(i * stride, stride) } else { &mut [] },
+            )
+        };
+        simd::run_f32(cpu.isa, PrepareRow { row, width: self.width, records, bf16 });
     }
 }
 
