@@ -1,6 +1,9 @@
 //! Q4_0: 32 weights, one f16 scale. w = d * (q - 8).
 
-use super::{IntPanel, Panel, Record, add_block, add_record, prefetch_ahead, scales, sums_32};
+use super::{
+    IntPanel, Panel, Record, add_block, add_record, pack_blocks, prefetch_ahead, put_dwords, scales, sixteen,
+    sums_32,
+};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -21,28 +24,28 @@ const _: () = assert!(size_of::<Q4_0Panel>() == LANES * BLOCK_BYTES);
 // SAFETY: plain numbers.
 unsafe impl Plain for Q4_0Panel {}
 
-/// Spreads the nibbles of 16 rows, 16 bytes each: dword i of row r becomes dword r of chunk i.
-pub(super) fn interleave_nibbles<'a>(rows: impl Iterator<Item = &'a [u8]>, q: &mut [u8; 256]) {
-    for (r, row) in rows.enumerate() {
-        for (i, dword) in row.chunks_exact(4).enumerate() {
-            q[i * 64 + r * 4..][..4].copy_from_slice(dword);
-        }
-    }
-}
-
 /// Nibble k of `row`, of 32.
 pub(super) fn nibble(q: &[u8; 256], k: usize, row: usize) -> u8 {
     let byte = q[k % 16 / 4 * 64 + row * 4 + k % 4];
     if k < 16 { byte & 15 } else { byte >> 4 }
 }
 
+impl Q4_0Panel {
+    /// Takes a block of each of 16 rows.
+    fn pack(&mut self, rows: [&[u8]; LANES]) {
+        self.d = rows.map(|row| u16::from_le_bytes([row[0], row[1]]));
+        for (r, row) in rows.iter().enumerate() {
+            put_dwords(&mut self.q, r, sixteen(row, 2));
+        }
+    }
+}
+
 impl Panel for Q4_0Panel {
     const LEN: usize = LEN;
     const ROW_BYTES: usize = BLOCK_BYTES;
 
-    fn pack(&mut self, rows: [&[u8]; LANES]) {
-        self.d = rows.map(|row| u16::from_le_bytes([row[0], row[1]]));
-        interleave_nibbles(rows.iter().map(|row| &row[2..]), &mut self.q);
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
+        pack_blocks(panels, rows, Self::pack);
     }
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {

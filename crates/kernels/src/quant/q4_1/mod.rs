@@ -1,7 +1,10 @@
 //! Q4_1: 32 weights, an f16 scale and an f16 minimum. w = d * q + m.
 
-use super::q4_0::{interleave_nibbles, nibble};
-use super::{IntPanel, Panel, Record, add_block, add_record, prefetch_ahead, scales, sums_32};
+use super::q4_0::nibble;
+use super::{
+    IntPanel, Panel, Record, add_block, add_record, pack_blocks, prefetch_ahead, put_dwords, scales, sixteen,
+    sums_32,
+};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -22,14 +25,23 @@ const _: () = assert!(size_of::<Q4_1Panel>() == LANES * BLOCK_BYTES);
 // SAFETY: plain numbers.
 unsafe impl Plain for Q4_1Panel {}
 
+impl Q4_1Panel {
+    /// Takes a block of each of 16 rows.
+    fn pack(&mut self, rows: [&[u8]; LANES]) {
+        self.d = rows.map(|row| u16::from_le_bytes([row[0], row[1]]));
+        self.m = rows.map(|row| u16::from_le_bytes([row[2], row[3]]));
+        for (r, row) in rows.iter().enumerate() {
+            put_dwords(&mut self.q, r, sixteen(row, 4));
+        }
+    }
+}
+
 impl Panel for Q4_1Panel {
     const LEN: usize = LEN;
     const ROW_BYTES: usize = BLOCK_BYTES;
 
-    fn pack(&mut self, rows: [&[u8]; LANES]) {
-        self.d = rows.map(|row| u16::from_le_bytes([row[0], row[1]]));
-        self.m = rows.map(|row| u16::from_le_bytes([row[2], row[3]]));
-        interleave_nibbles(rows.iter().map(|row| &row[4..]), &mut self.q);
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
+        pack_blocks(panels, rows, Self::pack);
     }
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {

@@ -2,7 +2,7 @@
 //! w = (d * scale) * q - (dmin * min).
 
 use super::q4_0::nibble;
-use super::{IntPanel, Panel, Record, prefetch_ahead, scales};
+use super::{IntPanel, Panel, Record, pack_blocks, prefetch_ahead, put_dwords, repeated, scales, sixteen};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -39,29 +39,28 @@ fn scale_and_min(packed: &[u8], j: usize) -> (u8, u8) {
     }
 }
 
-impl Panel for Q4KPanel {
-    const LEN: usize = LEN;
-    const ROW_BYTES: usize = BLOCK_BYTES;
-
+impl Q4KPanel {
+    /// Takes a block of each of 16 rows.
     fn pack(&mut self, rows: [&[u8]; LANES]) {
         for (r, row) in rows.iter().enumerate() {
             self.d[r] = u16::from_le_bytes([row[0], row[1]]);
             self.dmin[r] = u16::from_le_bytes([row[2], row[3]]);
             for j in 0..N_SUB_BLOCKS {
                 (self.scales[j][r], self.mins[j][r]) = scale_and_min(&row[4..16], j);
-                let bytes = &row[16 + j / 2 * 32..][..32];
-                for i in 0..16 {
-                    // Weight i of the sub-block goes into a low nibble, weight i + 16 into the high one.
-                    let (first, second) = (bytes[i], bytes[i + 16]);
-                    let both = if j % 2 == 0 {
-                        (first & 15) | (second & 15) << 4
-                    } else {
-                        (first >> 4) | (second >> 4) << 4
-                    };
-                    self.q[j][i / 4 * 64 + r * 4 + i % 4] = both;
-                }
+                // Weight i of the sub-block goes into a low nibble, weight i + 16 into the high one.
+                let nibbles = |start| sixteen(row, 16 + j / 2 * 32 + start) >> (j % 2 * 4) & repeated(15);
+                put_dwords(&mut self.q[j], r, nibbles(0) | nibbles(16) << 4);
             }
         }
+    }
+}
+
+impl Panel for Q4KPanel {
+    const LEN: usize = LEN;
+    const ROW_BYTES: usize = BLOCK_BYTES;
+
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
+        pack_blocks(panels, rows, Self::pack);
     }
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {
