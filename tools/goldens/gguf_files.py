@@ -77,7 +77,7 @@ def describe(path: Path) -> None:
 
 
 def _quantize(weights: np.ndarray, kind: Type) -> np.ndarray:
-    own = {Type.Q4_K: kquants.quantize_q4_k, Type.Q6_K: kquants.quantize_q6_k}
+    own = {Type.Q4_K: kquants.quantize_q4_k, Type.Q5_K: kquants.quantize_q5_k, Type.Q6_K: kquants.quantize_q6_k}
     return own[kind](weights) if kind in own else gguf.quantize(weights, kind)
 
 

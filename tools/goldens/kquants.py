@@ -1,4 +1,4 @@
-"""Plain quantizers of Q4_K and Q6_K, whose blocks the package gguf can read but not write.
+"""Plain quantizers of Q4_K, Q5_K and Q6_K, whose blocks the package gguf can read but not write.
 
 Layouts: ggml-common.h of llama.cpp. The choice of scales is the simplest one: it makes valid blocks that use every
 field, not good ones. gguf.quants.dequantize is the oracle for what they mean.
@@ -11,18 +11,15 @@ QK_K = 256
 
 def quantize_q4_k(weights: np.ndarray) -> np.ndarray:
     """f32 [rows, columns] to bytes [rows, columns / 256 * 144]: f16 d and dmin, 12 bytes of 6-bit scales, nibbles."""
-    x = weights.reshape(-1, 8, 32)
-    low = np.minimum(x.min(axis=2), 0)
-    step = (x.max(axis=2) - low) / 15
-    d, scale = _top(step, 63)
-    dmin, offset = _top(-low, 63)
-    unit = d[:, None] * scale
-    shifted = x + (dmin[:, None] * offset)[:, :, None]
-    q = np.clip(np.rint(shifted / _nonzero(unit)[:, :, None]), 0, 15).astype(np.uint8)
-    nibbles = q.reshape(-1, 4, 2, 32)
-    body = (nibbles[:, :, 0] | nibbles[:, :, 1] << 4).reshape(-1, 128)
-    blocks = np.concatenate([_f16_bytes(d), _f16_bytes(dmin), _pack_scales(scale, offset), body], axis=1)
-    return blocks.reshape(weights.shape[0], -1)
+    header, q = _with_minimums(weights, 15)
+    return np.concatenate([header, _nibbles(q)], axis=1).reshape(weights.shape[0], -1)
+
+
+def quantize_q5_k(weights: np.ndarray) -> np.ndarray:
+    """f32 [rows, columns] to bytes [rows, columns / 256 * 176]: as Q4_K, with 32 bytes of fifth bits in the middle."""
+    header, q = _with_minimums(weights, 31)
+    fifth = (q >> 4 << np.arange(8, dtype=np.uint8)[:, None]).sum(axis=1, dtype=np.uint8)
+    return np.concatenate([header, fifth, _nibbles(q & 15)], axis=1).reshape(weights.shape[0], -1)
 
 
 def quantize_q6_k(weights: np.ndarray) -> np.ndarray:
@@ -38,6 +35,25 @@ def quantize_q6_k(weights: np.ndarray) -> np.ndarray:
     high = (q[:, :, 0] >> 4 | (q[:, :, 1] >> 4) << 2 | (q[:, :, 2] >> 4) << 4 | (q[:, :, 3] >> 4) << 6).reshape(-1, 64)
     blocks = np.concatenate([low, high, scale.astype(np.int8).view(np.uint8), _f16_bytes(d)], axis=1)
     return blocks.reshape(weights.shape[0], -1)
+
+
+def _with_minimums(weights: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
+    """The header of each super-block, and its weights [8, 32] of 0 to `levels`."""
+    x = weights.reshape(-1, 8, 32)
+    low = np.minimum(x.min(axis=2), 0)
+    step = (x.max(axis=2) - low) / levels
+    d, scale = _top(step, 63)
+    dmin, offset = _top(-low, 63)
+    unit = d[:, None] * scale
+    shifted = x + (dmin[:, None] * offset)[:, :, None]
+    q = np.clip(np.rint(shifted / _nonzero(unit)[:, :, None]), 0, levels).astype(np.uint8)
+    return np.concatenate([_f16_bytes(d), _f16_bytes(dmin), _pack_scales(scale, offset)], axis=1), q
+
+
+def _nibbles(q: np.ndarray) -> np.ndarray:
+    """Weights [8, 32] of 4 bits: sub-blocks 2 i in the low nibbles of 32 bytes, 2 i + 1 in the high ones."""
+    pairs = q.reshape(-1, 4, 2, 32)
+    return (pairs[:, :, 0] | pairs[:, :, 1] << 4).reshape(-1, 128)
 
 
 def _top(values: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:

@@ -190,6 +190,21 @@ QUANTIZED = [
         {"attn_v": "Q6_K", "ffn_down": "Q6_K", "": "Q4_K"}, LlamaFileType.MOSTLY_Q4_K_M,
     ),
     Quantized(
+        Variant("quant_q5_0", "Q5_0, Qwen3.", "qwen3", Qwen3Config, {**SMALL, "head_dim": 32}, gguf="f32", seed=2500),
+        {"": "Q5_0"}, LlamaFileType.MOSTLY_Q5_0,
+    ),
+    Quantized(
+        Variant("quant_q5_1", "Q5_1, Qwen2 with its biases.", "qwen2", Qwen2Config, SMALL, gguf="f32", seed=2600),
+        {"": "Q5_1"}, LlamaFileType.MOSTLY_Q5_1,
+    ),
+    Quantized(
+        Variant(
+            "quant_q5_k", "Q5_K, with Q6_K for attn_v and ffn_down as in Q5_K_M, Llama.",
+            "smollm", LlamaConfig, WIDE, gguf="f32", seed=2700,
+        ),
+        {"attn_v": "Q6_K", "ffn_down": "Q6_K", "": "Q5_K"}, LlamaFileType.MOSTLY_Q5_K_M,
+    ),
+    Quantized(
         Variant("quant_q6_k", "Q6_K, Qwen2 with its biases.", "qwen2", Qwen2Config, WIDE, gguf="f32", seed=2400),
         {"": "Q6_K"}, LlamaFileType.MOSTLY_Q6_K,
     ),

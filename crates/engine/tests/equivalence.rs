@@ -22,6 +22,9 @@ fn models() -> Vec<PathBuf> {
         "quant_q4_0/model.gguf",
         "quant_q4_1/model.gguf",
         "quant_q4_k/model.gguf",
+        "quant_q5_0/model.gguf",
+        "quant_q5_1/model.gguf",
+        "quant_q5_k/model.gguf",
         "quant_q6_k/model.gguf",
         "stories260k_q8_0/model.gguf",
     ];

@@ -6,6 +6,9 @@ use crate::quant::floats::{Bf16Pair, F16Pair, F32Pair};
 use crate::quant::q4_0::Q4_0Panel;
 use crate::quant::q4_1::Q4_1Panel;
 use crate::quant::q4_k::Q4KPanel;
+use crate::quant::q5_0::Q5_0Panel;
+use crate::quant::q5_1::Q5_1Panel;
+use crate::quant::q5_k::Q5KPanel;
 use crate::quant::q6_k::Q6KPanel;
 use crate::quant::q8_0::Q8_0Panel;
 use crate::quant::{Format, Panel};
@@ -27,8 +30,11 @@ pub(crate) enum Panels {
     BF16(Buffer<Bf16Pair>),
     Q4_0(Buffer<Q4_0Panel>),
     Q4_1(Buffer<Q4_1Panel>),
+    Q5_0(Buffer<Q5_0Panel>),
+    Q5_1(Buffer<Q5_1Panel>),
     Q8_0(Buffer<Q8_0Panel>),
     Q4_K(Buffer<Q4KPanel>),
+    Q5_K(Buffer<Q5KPanel>),
     Q6_K(Buffer<Q6KPanel>),
 }
 
@@ -58,8 +64,11 @@ impl Matrix {
             Format::BF16 => Panels::BF16(of(rows, cols)?),
             Format::Q4_0 => Panels::Q4_0(of(rows, cols)?),
             Format::Q4_1 => Panels::Q4_1(of(rows, cols)?),
+            Format::Q5_0 => Panels::Q5_0(of(rows, cols)?),
+            Format::Q5_1 => Panels::Q5_1(of(rows, cols)?),
             Format::Q8_0 => Panels::Q8_0(of(rows, cols)?),
             Format::Q4_K => Panels::Q4_K(of(rows, cols)?),
+            Format::Q5_K => Panels::Q5_K(of(rows, cols)?),
             Format::Q6_K => Panels::Q6_K(of(rows, cols)?),
         };
         Ok(Self { rows, cols, format, panels })
@@ -95,8 +104,11 @@ impl Matrix {
             Panels::BF16(panels) => slice.pack(panels),
             Panels::Q4_0(panels) => slice.pack(panels),
             Panels::Q4_1(panels) => slice.pack(panels),
+            Panels::Q5_0(panels) => slice.pack(panels),
+            Panels::Q5_1(panels) => slice.pack(panels),
             Panels::Q8_0(panels) => slice.pack(panels),
             Panels::Q4_K(panels) => slice.pack(panels),
+            Panels::Q5_K(panels) => slice.pack(panels),
             Panels::Q6_K(panels) => slice.pack(panels),
         }
     }
@@ -117,8 +129,11 @@ impl Matrix {
             Format::BF16 => of::<Bf16Pair>(rows, cols),
             Format::Q4_0 => of::<Q4_0Panel>(rows, cols),
             Format::Q4_1 => of::<Q4_1Panel>(rows, cols),
+            Format::Q5_0 => of::<Q5_0Panel>(rows, cols),
+            Format::Q5_1 => of::<Q5_1Panel>(rows, cols),
             Format::Q8_0 => of::<Q8_0Panel>(rows, cols),
             Format::Q4_K => of::<Q4KPanel>(rows, cols),
+            Format::Q5_K => of::<Q5KPanel>(rows, cols),
             Format::Q6_K => of::<Q6KPanel>(rows, cols),
         }
     }

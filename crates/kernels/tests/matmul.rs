@@ -15,8 +15,8 @@ fn set_scales(format: Format, block: &mut [u8], scale: f32, min: f32) {
     let [scale, min] = [scale, min].map(|x| half::f16::from_f32(x).to_le_bytes());
     match format {
         Format::F32 | Format::F16 | Format::BF16 => {}
-        Format::Q4_0 | Format::Q8_0 => block[..2].copy_from_slice(&scale),
-        Format::Q4_1 | Format::Q4_K => {
+        Format::Q4_0 | Format::Q5_0 | Format::Q8_0 => block[..2].copy_from_slice(&scale),
+        Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => {
             block[..2].copy_from_slice(&scale);
             block[2..4].copy_from_slice(&min);
         }
@@ -139,7 +139,8 @@ fn the_product_is_that_of_the_formula_within_the_bound() {
             let bytes = weights(&mut random, format, 21, width);
             let dense = reference::matmul::dequantize(format, &bytes);
             // Zeroing the minimums and negating nothing: |d * q| + |m| <= |w| + 2 |m|, and |m| <= 63 in these tests.
-            let extra = if matches!(format, Format::Q4_1 | Format::Q4_K) { 2.0 * 63.0 } else { 0.0 };
+            let with_minimum = [Format::Q4_1, Format::Q5_1, Format::Q4_K, Format::Q5_K].contains(&format);
+            let extra = if with_minimum { 2.0 * 63.0 } else { 0.0 };
             let w = Matrix::pack(&cpu, 21, width, format, &bytes).expect("valid");
             let x = activations(&mut random, 3, width);
             for compute in COMPUTES {
@@ -198,7 +199,7 @@ fn embedding_rows_are_the_weights_bit_for_bit() {
 /// The largest products everywhere: nothing may saturate on any path.
 #[test]
 fn the_worst_case_does_not_saturate() {
-    for format in [Format::Q4_0, Format::Q4_1, Format::Q8_0, Format::Q4_K, Format::Q6_K] {
+    for format in Format::ALL.into_iter().filter(|format| format.block_len() > 1) {
         let width = format.block_len().max(64);
         for fill in [0x00, 0xff, 0x80, 0x7f] {
             let mut bytes = vec![fill; 16 * format.row_bytes(width).expect("whole blocks")];

@@ -23,10 +23,16 @@ const N_SCALES: usize = 1 << 8;
 const RMS_Q4_0: f32 = 4.637;
 /// q - 7.5 for q in 0..16.
 const RMS_Q4_1: f32 = 4.61;
+/// q - 16 for q in 0..32.
+const RMS_Q5_0: f32 = 9.247;
+/// q - 15.5 for q in 0..32.
+const RMS_Q5_1: f32 = 9.233;
 /// -127..=127, where 0 comes twice as often.
 const RMS_Q8_0: f32 = 73.5;
 /// sc * q - 7.5 * m for q in 0..16, sc and m in 32..64.
 const RMS_Q4_K: f32 = 243.6;
+/// sc * q - 15.5 * m for q in 0..32, sc and m in 32..64.
+const RMS_Q5_K: f32 = 490.5;
 /// sc * (q - 32) for q in 0..64, sc in -128..128.
 const RMS_Q6_K: f32 = 1366.0;
 
@@ -50,15 +56,18 @@ impl Filler {
         let (rms, min_per_scale) = match format {
             Format::Q4_0 => (RMS_Q4_0, 0.0),
             Format::Q4_1 => (RMS_Q4_1, -7.5),
+            Format::Q5_0 => (RMS_Q5_0, 0.0),
+            Format::Q5_1 => (RMS_Q5_1, -15.5),
             Format::Q8_0 => (RMS_Q8_0, 0.0),
             Format::Q4K => (RMS_Q4_K, 7.5),
+            Format::Q5K => (RMS_Q5_K, 15.5),
             Format::Q6K => (RMS_Q6_K, 0.0),
             Format::F32 | Format::F16 | Format::Bf16 => (1.0, 0.0),
         };
         let scales = (0..N_SCALES).map(|i| {
             let d = (0.5 + i as f32 / (N_SCALES - 1) as f32) * sigma / rms;
-            // q - 8 reaches -8 but not 8: quantizers give the scale the sign that the largest weight needs.
-            let d = if format == Format::Q4_0 && i % 2 == 1 { -d } else { d };
+            // q - 8 reaches -8 but not 8 (q - 16 likewise): quantizers give the scale the sign that the largest weight needs.
+            let d = if matches!(format, Format::Q4_0 | Format::Q5_0) && i % 2 == 1 { -d } else { d };
             (f16::from_f32(d).to_bits(), f16::from_f32(min_per_scale * d).to_bits())
         });
         let floats = (0..N_FLOATS).map(|i| {
@@ -91,17 +100,17 @@ impl Filler {
             let (d, min) = self.scales[(self.rng.next_u64() >> 56) as usize];
             let (d, min) = (d.to_le_bytes(), min.to_le_bytes());
             match self.format {
-                Format::Q4_0 => block[..2].copy_from_slice(&d),
+                Format::Q4_0 | Format::Q5_0 => block[..2].copy_from_slice(&d),
                 Format::Q8_0 => {
                     block[..2].copy_from_slice(&d);
                     // Quantizers scale to 127 and never make a -128.
                     block[2..].iter_mut().filter(|q| **q == 0x80).for_each(|q| *q = 0);
                 }
-                Format::Q4_1 => {
+                Format::Q4_1 | Format::Q5_1 => {
                     block[..2].copy_from_slice(&d);
                     block[2..4].copy_from_slice(&min);
                 }
-                Format::Q4K => {
+                Format::Q4K | Format::Q5K => {
                     block[..2].copy_from_slice(&d);
                     block[2..4].copy_from_slice(&min);
                     // The top bit of all 6-bit scales and minima. The first eight bytes hold four scales and four

@@ -11,8 +11,11 @@ pub(super) enum Format {
     Bf16,
     Q4_0,
     Q4_1,
+    Q5_0,
+    Q5_1,
     Q8_0,
     Q4K,
+    Q5K,
     Q6K,
 }
 
@@ -45,10 +48,16 @@ pub(crate) enum Recipe {
     Q4_0,
     #[value(name = "q4_1")]
     Q4_1,
+    #[value(name = "q5_0")]
+    Q5_0,
+    #[value(name = "q5_1")]
+    Q5_1,
     #[value(name = "q8_0")]
     Q8_0,
     #[value(name = "q4_k_m")]
     Q4KM,
+    #[value(name = "q5_k_m")]
+    Q5KM,
     #[value(name = "q6_k")]
     Q6K,
 }
@@ -61,8 +70,11 @@ impl Format {
             Self::F16 => 1,
             Self::Q4_0 => 2,
             Self::Q4_1 => 3,
+            Self::Q5_0 => 6,
+            Self::Q5_1 => 7,
             Self::Q8_0 => 8,
             Self::Q4K => 12,
+            Self::Q5K => 13,
             Self::Q6K => 14,
             Self::Bf16 => 30,
         }
@@ -72,8 +84,8 @@ impl Format {
     pub(super) fn block_len(self) -> usize {
         match self {
             Self::F32 | Self::F16 | Self::Bf16 => 1,
-            Self::Q4_0 | Self::Q4_1 | Self::Q8_0 => 32,
-            Self::Q4K | Self::Q6K => 256,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Q4K | Self::Q5K | Self::Q6K => 256,
         }
     }
 
@@ -83,8 +95,11 @@ impl Format {
             Self::F16 | Self::Bf16 => 2,
             Self::Q4_0 => 2 + 16,
             Self::Q4_1 => 2 + 2 + 16,
+            Self::Q5_0 => 2 + 4 + 16,
+            Self::Q5_1 => 2 + 2 + 4 + 16,
             Self::Q8_0 => 2 + 32,
             Self::Q4K => 2 + 2 + 12 + 128,
+            Self::Q5K => 2 + 2 + 12 + 32 + 128,
             Self::Q6K => 128 + 64 + 16 + 2,
         }
     }
@@ -104,7 +119,10 @@ impl Recipe {
             Self::Q4_0 => 2,
             Self::Q4_1 => 3,
             Self::Q8_0 => 7,
+            Self::Q5_0 => 8,
+            Self::Q5_1 => 9,
             Self::Q4KM => 15,
+            Self::Q5KM => 17,
             Self::Q6K => 18,
             Self::Bf16 => 32,
         }
@@ -121,17 +139,21 @@ impl Recipe {
             role => self.mixed(role, shape),
         };
         let cols = tensor.dims[0];
-        // llama-quantize falls back from Q4_K to Q5_0 and from Q6_K to Q8_0.
-        match wanted {
-            _ if cols.is_multiple_of(wanted.block_len()) => Ok(wanted),
-            Format::Q6K => Ok(Format::Q8_0),
-            _ => Err(format!(
-                "{}: rows of {cols} weights are not whole {wanted:?} blocks of {}; choose another format",
-                tensor.name,
-                wanted.block_len()
-            )
-            .into()),
+        if cols.is_multiple_of(wanted.block_len()) {
+            return Ok(wanted);
         }
+        // As llama-quantize does.
+        let fallback = match wanted {
+            Format::Q4K => Format::Q5_0,
+            Format::Q5K => Format::Q5_1,
+            _ => Format::Q8_0,
+        };
+        if wanted.block_len() > fallback.block_len() && cols.is_multiple_of(fallback.block_len()) {
+            return Ok(fallback);
+        }
+        let (name, len) = (&tensor.name, fallback.block_len());
+        Err(format!("{name}: rows of {cols} weights are no whole blocks of {len}; choose another format")
+            .into())
     }
 
     fn base(self) -> Format {
@@ -141,8 +163,11 @@ impl Recipe {
             Self::Bf16 => Format::Bf16,
             Self::Q4_0 => Format::Q4_0,
             Self::Q4_1 => Format::Q4_1,
+            Self::Q5_0 => Format::Q5_0,
+            Self::Q5_1 => Format::Q5_1,
             Self::Q8_0 => Format::Q8_0,
             Self::Q4KM => Format::Q4K,
+            Self::Q5KM => Format::Q5K,
             Self::Q6K => Format::Q6K,
         }
     }
@@ -154,7 +179,7 @@ impl Recipe {
             (_, Role::LmHead) => Format::Q6K,
             // A tied embedding is the output matrix, too.
             (_, Role::Embed) if shape.tied_embeddings => Format::Q6K,
-            (Self::Q4KM, Role::VProj { layer } | Role::DownProj { layer })
+            (Self::Q4KM | Self::Q5KM, Role::VProj { layer } | Role::DownProj { layer })
                 if more_bits(layer, shape.n_layers) =>
             {
                 Format::Q6K

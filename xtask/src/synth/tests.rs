@@ -115,24 +115,52 @@ fn read(bytes: &[u8]) -> File {
     File { metadata, tensors: tensors.collect() }
 }
 
-const FORMATS: [Format; 8] = [
+const FORMATS: [Format; 11] = [
     Format::F32,
     Format::F16,
     Format::Bf16,
     Format::Q4_0,
     Format::Q4_1,
+    Format::Q5_0,
+    Format::Q5_1,
     Format::Q8_0,
     Format::Q4K,
+    Format::Q5K,
     Format::Q6K,
 ];
 
+fn half_at(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+fn nibbles(bytes: &[u8]) -> Vec<f32> {
+    let low = bytes.iter().map(|b| f32::from(b & 15));
+    low.chain(bytes.iter().map(|b| f32::from(b >> 4))).collect()
+}
+
+fn five_bits(bytes: &[u8]) -> Vec<f32> {
+    let bit = |k: usize| f32::from(bytes[k / 8] >> (k % 8) & 1) * 16.0;
+    nibbles(&bytes[4..]).into_iter().enumerate().map(|(k, q)| q + bit(k)).collect()
+}
+
+/// The weights `q` of a super-block of Q4_K or Q5_K with its header.
+fn with_minima(header: &[u8], q: &[f32]) -> Vec<f32> {
+    let packed = &header[4..];
+    let sub_block = |(i, q): (usize, &[f32])| -> Vec<f32> {
+        let (scale, min) = match i {
+            0..4 => (packed[i] & 63, packed[i + 4] & 63),
+            _ => (packed[i + 4] & 15 | packed[i - 4] >> 6 << 4, packed[i + 4] >> 4 | packed[i] >> 6 << 4),
+        };
+        assert!(scale >= 32 && min >= 32);
+        let (scale, min) = (half_at(header, 0) * f32::from(scale), half_at(header, 2) * f32::from(min));
+        q.iter().map(|q| scale * q - min).collect()
+    };
+    q.chunks(32).enumerate().flat_map(sub_block).collect()
+}
+
 /// The plain formulas of the formats.
 fn dequantize(format: Format, block: &[u8]) -> Vec<f32> {
-    let half = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
-    let nibbles = |bytes: &[u8]| -> Vec<f32> {
-        let low = bytes.iter().map(|b| f32::from(b & 15));
-        low.chain(bytes.iter().map(|b| f32::from(b >> 4))).collect()
-    };
+    let half = |at: usize| half_at(block, at);
     match format {
         Format::F32 => vec![f32::from_le_bytes(block.try_into().unwrap())],
         Format::F16 => vec![half(0)],
@@ -140,28 +168,15 @@ fn dequantize(format: Format, block: &[u8]) -> Vec<f32> {
         Format::Q4_0 => nibbles(&block[2..]).iter().map(|q| half(0) * (q - 8.0)).collect(),
         Format::Q4_1 => nibbles(&block[4..]).iter().map(|q| half(0) * q + half(2)).collect(),
         Format::Q8_0 => block[2..].iter().map(|&q| half(0) * f32::from(q as i8)).collect(),
+        Format::Q5_0 => five_bits(&block[2..]).iter().map(|q| half(0) * (q - 16.0)).collect(),
+        Format::Q5_1 => five_bits(&block[4..]).iter().map(|q| half(0) * q + half(2)).collect(),
         Format::Q4K => {
-            let (packed, mut weights) = (&block[4..16], Vec::new());
-            for (i, quants) in block[16..]
-                .chunks(32)
-                .flat_map(|b| {
-                    let q = nibbles(b);
-                    [q[..32].to_vec(), q[32..].to_vec()]
-                })
-                .enumerate()
-            {
-                let (scale, min) = match i {
-                    0..4 => (packed[i] & 63, packed[i + 4] & 63),
-                    _ => (
-                        packed[i + 4] & 15 | packed[i - 4] >> 6 << 4,
-                        packed[i + 4] >> 4 | packed[i] >> 6 << 4,
-                    ),
-                };
-                assert!(scale >= 32 && min >= 32);
-                weights
-                    .extend(quants.iter().map(|q| half(0) * f32::from(scale) * q - half(2) * f32::from(min)));
-            }
-            weights
+            with_minima(&block[..16], &block[16..].chunks(32).flat_map(nibbles).collect::<Vec<_>>())
+        }
+        Format::Q5K => {
+            let bit = |k: usize| f32::from(block[16 + k % 32] >> (k / 32) & 1) * 16.0;
+            let q = block[48..].chunks(32).flat_map(nibbles).enumerate().map(|(k, q)| q + bit(k));
+            with_minima(&block[..16], &q.collect::<Vec<_>>())
         }
         // The order of the weights does not matter here: low bits, high bits and scales are independent.
         Format::Q6K => (0..256)
@@ -220,6 +235,11 @@ fn formats_are_mixed_as_llama_quantize_does() {
     assert!(q6_k_layers("ffn_up").is_empty());
     assert_eq!(mixed["output.weight"], Format::Q6K.ggml_type());
     assert_eq!(mixed["token_embd.weight"], Format::Q4K.ggml_type());
+    let five_bits = types(Recipe::Q5KM, false);
+    for (name, &ggml_type) in &mixed {
+        let expected = if ggml_type == Format::Q4K.ggml_type() { Format::Q5K.ggml_type() } else { ggml_type };
+        assert_eq!(five_bits[name], expected, "{name}");
+    }
     assert_eq!(mixed["blk.0.attn_q.bias"], Format::F32.ggml_type());
     assert_eq!(types(Recipe::Q4_0, false)["output.weight"], Format::Q6K.ggml_type());
     assert_eq!(types(Recipe::Q4_0, true)["output.weight"], Format::Q4_0.ggml_type());
@@ -232,8 +252,13 @@ fn rows_that_are_not_whole_blocks_fall_back_or_are_refused() {
     let tensors = shape.tensors();
     let embed = &tensors[0];
     assert_eq!(Recipe::Q4_0.format_of(embed, shape, false).unwrap(), Format::Q8_0);
-    let error = Recipe::Q4KM.format_of(embed, shape, true).unwrap_err().to_string();
-    assert!(error.contains("token_embd.weight: rows of 576 weights"), "{error}");
+    assert_eq!(Recipe::Q4KM.format_of(embed, shape, true).unwrap(), Format::Q5_0);
+    assert_eq!(Recipe::Q5KM.format_of(embed, shape, true).unwrap(), Format::Q5_1);
+    let narrow = Shape { hidden_size: 100, ..*shape };
+    for recipe in [Recipe::Q5_0, Recipe::Q4KM, Recipe::Q6K] {
+        let error = recipe.format_of(&narrow.tensors()[0], &narrow, true).unwrap_err().to_string();
+        assert!(error.contains("token_embd.weight: rows of 100 weights"), "{error}");
+    }
 }
 
 #[test]

@@ -18,8 +18,11 @@ pub fn embed(cpu: &Cpu, w: &Matrix, ids: &[u32], out: &mut Rows) {
         Panels::BF16(panels) => gather(cpu, panels, cols, ids, out),
         Panels::Q4_0(panels) => gather(cpu, panels, cols, ids, out),
         Panels::Q4_1(panels) => gather(cpu, panels, cols, ids, out),
+        Panels::Q5_0(panels) => gather(cpu, panels, cols, ids, out),
+        Panels::Q5_1(panels) => gather(cpu, panels, cols, ids, out),
         Panels::Q8_0(panels) => gather(cpu, panels, cols, ids, out),
         Panels::Q4_K(panels) => gather(cpu, panels, cols, ids, out),
+        Panels::Q5_K(panels) => gather(cpu, panels, cols, ids, out),
         Panels::Q6_K(panels) => gather(cpu, panels, cols, ids, out),
     }
 }

@@ -82,8 +82,11 @@ impl<'a> Job<'a> {
             Panels::BF16(panels) => self.floats(isa, panels, range),
             Panels::Q4_0(panels) => self.quantized(isa, panels, range),
             Panels::Q4_1(panels) => self.quantized(isa, panels, range),
+            Panels::Q5_0(panels) => self.quantized(isa, panels, range),
+            Panels::Q5_1(panels) => self.quantized(isa, panels, range),
             Panels::Q8_0(panels) => self.quantized(isa, panels, range),
             Panels::Q4_K(panels) => self.quantized(isa, panels, range),
+            Panels::Q5_K(panels) => self.quantized(isa, panels, range),
             Panels::Q6_K(panels) => self.quantized(isa, panels, range),
         }
     }

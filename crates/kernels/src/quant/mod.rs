@@ -8,9 +8,13 @@ pub mod floats;
 pub mod q4_0;
 pub mod q4_1;
 pub mod q4_k;
+pub mod q5_0;
+pub mod q5_1;
+pub mod q5_k;
 pub mod q6_k;
 pub mod q8_0;
 mod record;
+mod unsigned;
 
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
@@ -166,20 +170,26 @@ pub enum Format {
     BF16,
     Q4_0,
     Q4_1,
+    Q5_0,
+    Q5_1,
     Q8_0,
     Q4_K,
+    Q5_K,
     Q6_K,
 }
 
 impl Format {
-    pub const ALL: [Format; 8] = [
+    pub const ALL: [Format; 11] = [
         Format::F32,
         Format::F16,
         Format::BF16,
         Format::Q4_0,
         Format::Q4_1,
+        Format::Q5_0,
+        Format::Q5_1,
         Format::Q8_0,
         Format::Q4_K,
+        Format::Q5_K,
         Format::Q6_K,
     ];
 
@@ -191,8 +201,8 @@ impl Format {
     pub const fn block_len(self) -> usize {
         match self {
             Format::F32 | Format::F16 | Format::BF16 => 1,
-            Format::Q4_0 | Format::Q4_1 | Format::Q8_0 => 32,
-            Format::Q4_K | Format::Q6_K => 256,
+            Format::Q4_0 | Format::Q4_1 | Format::Q5_0 | Format::Q5_1 | Format::Q8_0 => 32,
+            Format::Q4_K | Format::Q5_K | Format::Q6_K => 256,
         }
     }
 
@@ -203,8 +213,11 @@ impl Format {
             Format::F16 | Format::BF16 => 2,
             Format::Q4_0 => 18,
             Format::Q4_1 => 20,
+            Format::Q5_0 => 22,
+            Format::Q5_1 => 24,
             Format::Q8_0 => 34,
             Format::Q4_K => 144,
+            Format::Q5_K => 176,
             Format::Q6_K => 210,
         }
     }

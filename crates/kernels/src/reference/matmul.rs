@@ -25,11 +25,24 @@ fn dequantize_block(format: Format, block: &[u8]) -> Vec<f32> {
             let (d, m) = (half_at(block, 0), half_at(block, 2));
             nibbles(&block[4..]).map(|q| d * f32::from(q) + m).collect()
         }
+        Format::Q5_0 => {
+            let d = half_at(block, 0);
+            five_bits(&block[2..]).map(|q| d * f32::from(i16::from(q) - 16)).collect()
+        }
+        Format::Q5_1 => {
+            let (d, m) = (half_at(block, 0), half_at(block, 2));
+            five_bits(&block[4..]).map(|q| d * f32::from(q) + m).collect()
+        }
         Format::Q8_0 => {
             let d = half_at(block, 0);
             block[2..].iter().map(|&q| d * f32::from(q as i8)).collect()
         }
-        Format::Q4_K => q4_k(block),
+        Format::Q4_K => scaled_with_minimums(&block[..16], block[16..].chunks(32).flat_map(nibbles)),
+        Format::Q5_K => {
+            let low = block[48..].chunks(32).flat_map(nibbles);
+            let with_high = |(k, q)| q | (block[16 + k % 32] >> (k / 32) & 1) << 4;
+            scaled_with_minimums(&block[..16], low.enumerate().map(with_high))
+        }
         Format::Q6_K => q6_k(block),
     }
 }
@@ -39,23 +52,25 @@ fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> {
     bytes.iter().map(|b| b & 15).chain(bytes.iter().map(|b| b >> 4))
 }
 
-fn q4_k(block: &[u8]) -> Vec<f32> {
-    let (d, dmin, packed) = (half_at(block, 0), half_at(block, 2), &block[4..16]);
-    let mut out = Vec::new();
-    for (j, bytes) in block[16..].chunks_exact(32).enumerate() {
-        for (sub_block, q) in nibbles(bytes).collect::<Vec<_>>().chunks_exact(32).enumerate() {
-            let i = 2 * j + sub_block;
-            let (scale, min) = if i < 4 {
-                (packed[i] & 63, packed[i + 4] & 63)
-            } else {
-                let low = packed[i + 4];
-                (low & 15 | (packed[i - 4] >> 6) << 4, low >> 4 | (packed[i] >> 6) << 4)
-            };
-            let (scale, min) = (d * f32::from(scale), dmin * f32::from(min));
-            out.extend(q.iter().map(|&q| scale * f32::from(q) - min));
-        }
-    }
-    out
+/// Nibbles with a fifth bit each; these stand in front.
+fn five_bits(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    nibbles(&bytes[4..]).enumerate().map(|(k, q)| q | (bytes[k / 8] >> (k % 8) & 1) << 4)
+}
+
+/// Q4_K and Q5_K: what the weights `q` of a super-block are worth with its header.
+fn scaled_with_minimums(header: &[u8], q: impl Iterator<Item = u8>) -> Vec<f32> {
+    let (d, dmin, packed) = (half_at(header, 0), half_at(header, 2), &header[4..16]);
+    let weight = |(k, q): (usize, u8)| {
+        let i = k / 32;
+        let (scale, min) = if i < 4 {
+            (packed[i] & 63, packed[i + 4] & 63)
+        } else {
+            let low = packed[i + 4];
+            (low & 15 | (packed[i - 4] >> 6) << 4, low >> 4 | (packed[i] >> 6) << 4)
+        };
+        d * f32::from(scale) * f32::from(q) - dmin * f32::from(min)
+    };
+    q.enumerate().map(weight).collect()
 }
 
 fn q6_k(block: &[u8]) -> Vec<f32> {

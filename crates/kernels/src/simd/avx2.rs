@@ -65,6 +65,74 @@ fn or_masked(a: __m256i, b: __m256i, mask: __m256i) -> __m256i {
     unsafe { _mm256_or_si256(a, _mm256_and_si256(b, mask)) }
 }
 
+/// How 16 rows hold 32 weights of few bits.
+trait Unpack {
+    /// Results of `maddubs` that an i16 holds the sum of: 4 or 8.
+    const FITTING: usize;
+    /// Half h of chunk i: its weights 4i..4i+4, and 16+4i..20+4i.
+    fn unpack(&self, i: usize, h: usize) -> (__m256i, __m256i);
+}
+
+struct U4<'a>(&'a [u8; 256]);
+struct U5<'a>(&'a [u8; 256], &'a [u8; 64]);
+
+impl Unpack for U4<'_> {
+    /// 8 * 15 * 127 * 2 = 30,480.
+    const FITTING: usize = 8;
+
+    #[inline(always)]
+    fn unpack(&self, i: usize, h: usize) -> (__m256i, __m256i) {
+        nibbles(chunk(self.0, i, h))
+    }
+}
+
+impl Unpack for U5<'_> {
+    /// 4 * 31 * 127 * 2 = 31,496.
+    const FITTING: usize = 4;
+
+    #[inline(always)]
+    fn unpack(&self, i: usize, h: usize) -> (__m256i, __m256i) {
+        // Bit 4 of the low nibbles' weights lies at bit i, of the high nibbles' at 4 + i.
+        let (first, second) = nibbles(chunk(self.0, i, h));
+        let bits = chunk(self.1, 0, h);
+        unsafe {
+            let (up, down) = match i {
+                0 => (_mm256_slli_epi16::<4>(bits), bits),
+                1 => (_mm256_slli_epi16::<3>(bits), _mm256_srli_epi16::<1>(bits)),
+                2 => (_mm256_slli_epi16::<2>(bits), _mm256_srli_epi16::<2>(bits)),
+                _ => (_mm256_slli_epi16::<1>(bits), _mm256_srli_epi16::<3>(bits)),
+            };
+            let mask = _mm256_set1_epi8(0x10);
+            (or_masked(first, up, mask), or_masked(second, down, mask))
+        }
+    }
+}
+
+/// acc += scale * (sum of w * a). As many products as fit are summed in 16 bits and then widened once, by the
+/// multiplication with the scale.
+#[inline(always)]
+fn add_dots<W: Unpack, const T: usize>(
+    w: W,
+    a: [&[i8; 32]; T],
+    scale: [__m256i; 2],
+    acc: &mut [[__m256i; 2]; T],
+) {
+    let n_chunks = const { W::FITTING / 2 };
+    for first in (0..4).step_by(n_chunks) {
+        let mut sums = [[unsafe { _mm256_setzero_si256() }; 2]; T];
+        for i in first..first + n_chunks {
+            let v = [w.unpack(i, 0), w.unpack(i, 1)];
+            for t in 0..T {
+                let x = broadcast_4(a[t], 4 * i);
+                sums[t] = both!(h => _mm256_add_epi16(sums[t][h], _mm256_maddubs_epi16(v[h].0, x)));
+                let x = broadcast_4(a[t], 16 + 4 * i);
+                sums[t] = both!(h => _mm256_add_epi16(sums[t][h], _mm256_maddubs_epi16(v[h].1, x)));
+            }
+        }
+        add_scaled(sums, scale, acc);
+    }
+}
+
 /// Half h of chunk i of weights of 6 bits: its weights 4i..4i+4, and 16+4i..20+4i.
 #[inline(always)]
 fn unpack_u6(low: &[u8; 256], high: &[u8; 128], i: usize, h: usize) -> (__m256i, __m256i) {
@@ -232,8 +300,6 @@ impl Simd for Avx2 {
         self.dot_u4(w, a, [self.scale_one(); R], acc);
     }
 
-    /// Eight `maddubs` of 15 * 127 * 2 = 3,810 at most fit an i16 (30,480), so the sub-block is summed in 16 bits and
-    /// widened once, by the multiplication with the scale.
     #[inline(always)]
     fn dot_u4<const R: usize, const T: usize>(
         self,
@@ -243,17 +309,32 @@ impl Simd for Avx2 {
         acc: &mut [[Self::I; T]; R],
     ) {
         for r in 0..R {
-            let mut sums = [[unsafe { _mm256_setzero_si256() }; 2]; T];
-            for i in 0..4 {
-                let v = [nibbles(chunk(w[r], i, 0)), nibbles(chunk(w[r], i, 1))];
-                for t in 0..T {
-                    let x = broadcast_4(a[t], 4 * i);
-                    sums[t] = both!(h => _mm256_add_epi16(sums[t][h], _mm256_maddubs_epi16(v[h].0, x)));
-                    let x = broadcast_4(a[t], 16 + 4 * i);
-                    sums[t] = both!(h => _mm256_add_epi16(sums[t][h], _mm256_maddubs_epi16(v[h].1, x)));
-                }
-            }
-            add_scaled(sums, scale[r], &mut acc[r]);
+            add_dots(U4(w[r]), a, scale[r], &mut acc[r]);
+        }
+    }
+
+    #[inline(always)]
+    fn sum_u5<const R: usize, const T: usize>(
+        self,
+        low: [&[u8; 256]; R],
+        high: [&[u8; 64]; R],
+        a: [&[i8; 32]; T],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        self.dot_u5(low, high, a, [self.scale_one(); R], acc);
+    }
+
+    #[inline(always)]
+    fn dot_u5<const R: usize, const T: usize>(
+        self,
+        low: [&[u8; 256]; R],
+        high: [&[u8; 64]; R],
+        a: [&[i8; 32]; T],
+        scale: [Self::Scale; R],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        for r in 0..R {
+            add_dots(U5(low[r], high[r]), a, scale[r], &mut acc[r]);
         }
     }
 

@@ -1,12 +1,15 @@
 //! The virtual vector on AVX-512 (F, BW, DQ, VL), with and without VNNI: one zmm register.
 //!
-//! SAFETY (the whole file): every block calls intrinsics of AVX-512 F, BW, DQ or VL (or VNNI, where `VNNI` is true),
-//! which the processor has: a value of `Avx512` is made only by `run` and `run_vnni`, whose callers promise it. Loads
-//! and stores are unaligned and stay inside the array that the argument borrows.
+//! SAFETY (the whole file, and `unpack`): every block calls intrinsics of AVX-512 F, BW, DQ or VL (or VNNI, where
+//! `VNNI` is true), which the processor has: a value of `Avx512` is made only by `run` and `run_vnni`, whose callers
+//! promise it. Loads and stores are unaligned and stay inside the array that the argument borrows.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all of them, above")]
+
+mod unpack;
 
 use super::{Kernel, LANES, PEAK_STEPS, Peak, Simd, repeat};
 use std::arch::x86_64::*;
+use unpack::{U4, U5, U6, Unpack, broadcast_4, chunk};
 
 #[derive(Clone, Copy)]
 pub struct Avx512<const VNNI: bool>(());
@@ -25,70 +28,6 @@ pub unsafe fn run_vnni<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512::<true>(()))
 }
 
-/// A token's activations k..k+4 in every dword.
-#[inline(always)]
-fn broadcast_4(a: &[i8; 32], k: usize) -> __m512i {
-    let four = [a[k], a[k + 1], a[k + 2], a[k + 3]].map(|x| x as u8);
-    unsafe { _mm512_set1_epi32(i32::from_le_bytes(four)) }
-}
-
-/// The low and the high nibbles of 64 bytes.
-#[inline(always)]
-fn nibbles(v: __m512i) -> (__m512i, __m512i) {
-    unsafe {
-        let mask = _mm512_set1_epi8(15);
-        (_mm512_and_si512(v, mask), _mm512_and_si512(_mm512_srli_epi16::<4>(v), mask))
-    }
-}
-
-/// Chunk i of 64 bytes.
-#[inline(always)]
-fn chunk<const N: usize>(w: &[u8; N], i: usize) -> __m512i {
-    assert!((i + 1) * 64 <= N);
-    unsafe { _mm512_loadu_si512(w.as_ptr().add(i * 64).cast()) }
-}
-
-/// How R panels of 16 rows hold 32 weights of few bits. (Types, not closures: a closure that the compiler chooses not
-/// to inline would be compiled without the instruction set.)
-trait Unpack<const R: usize> {
-    /// Chunk i of panel r: its weights 4i..4i+4, and 16+4i..20+4i.
-    fn unpack(&self, r: usize, i: usize) -> (__m512i, __m512i);
-}
-
-struct U4<'a, const R: usize>([&'a [u8; 256]; R]);
-struct U6<'a, const R: usize>([&'a [u8; 256]; R], [&'a [u8; 128]; R]);
-
-impl<const R: usize> Unpack<R> for U4<'_, R> {
-    #[inline(always)]
-    fn unpack(&self, r: usize, i: usize) -> (__m512i, __m512i) {
-        nibbles(chunk(self.0[r], i))
-    }
-}
-
-impl<const R: usize> Unpack<R> for U6<'_, R> {
-    #[inline(always)]
-    fn unpack(&self, r: usize, i: usize) -> (__m512i, __m512i) {
-        // Bits 4 and 5 of the low nibbles' weights lie at 0 or 4 of `bits`, of the high nibbles' at 2 or 6.
-        let (first, second) = nibbles(chunk(self.0[r], i));
-        let bits = chunk(self.1[r], i / 2);
-        unsafe {
-            let (up, down) = if i.is_multiple_of(2) {
-                (_mm512_slli_epi16::<4>(bits), _mm512_slli_epi16::<2>(bits))
-            } else {
-                (bits, _mm512_srli_epi16::<2>(bits))
-            };
-            let mask = _mm512_set1_epi8(0x30);
-            (or_masked(first, up, mask), or_masked(second, down, mask))
-        }
-    }
-}
-
-/// a | b & mask.
-#[inline(always)]
-fn or_masked(a: __m512i, b: __m512i, mask: __m512i) -> __m512i {
-    unsafe { _mm512_ternarylogic_epi32::<0xf8>(a, b, mask) }
-}
-
 impl<const VNNI: bool> Avx512<VNNI> {
     /// acc + the four products of unsigned `w` and signed `a` in each dword. Without VNNI the products of two bytes
     /// are summed in 16 bits, so `w` must be at most 128: 128 * 127 * 2 = 32,512.
@@ -104,7 +43,7 @@ impl<const VNNI: bool> Avx512<VNNI> {
         }
     }
 
-    /// The sums of the first (`half` 0) or the last (1) 16 k, from zero.
+    /// With VNNI: the sums of the first (`half` 0) or the last (1) 16 k, from zero.
     #[inline(always)]
     fn half<const R: usize, const T: usize>(
         self,
@@ -129,7 +68,7 @@ impl<const VNNI: bool> Avx512<VNNI> {
         sums
     }
 
-    /// `sums` plus the products of all 32 k.
+    /// With VNNI: `sums` plus the products of all 32 k.
     #[inline(always)]
     fn wholes<const R: usize, const T: usize>(
         self,
@@ -164,7 +103,80 @@ impl<const VNNI: bool> Avx512<VNNI> {
         sums
     }
 
-    /// acc += scale * sums.
+    /// acc += scale * (sum of w * a) over all 32 k.
+    #[inline(always)]
+    fn add_dots<const R: usize, const T: usize>(
+        self,
+        a: [&[i8; 32]; T],
+        w: impl Unpack<R>,
+        scale: [__m512i; R],
+        acc: &mut [[__m512i; T]; R],
+    ) {
+        if VNNI {
+            let sums = self.wholes(a, w, [[self.splat_i32(0); T]; R]);
+            self.add_scaled(sums, scale, acc);
+        } else {
+            self.add_in_16_bits(a, &w, [true; 2], scale, acc);
+        }
+    }
+
+    /// acc += sum of w * a over all 32 k.
+    #[inline(always)]
+    fn add_sums<const R: usize, const T: usize>(
+        self,
+        a: [&[i8; 32]; T],
+        w: impl Unpack<R>,
+        acc: &mut [[__m512i; T]; R],
+    ) {
+        if VNNI {
+            *acc = self.wholes(a, w, *acc);
+        } else {
+            let one = unsafe { _mm512_set1_epi16(1) };
+            self.add_in_16_bits(a, &w, [true; 2], [one; R], acc);
+        }
+    }
+
+    /// Without VNNI: acc += scale * (sum of w * a) over those halves of the 32 k. As many products as fit are summed
+    /// in 16 bits and then widened once, by the multiplication with the scale.
+    #[inline(always)]
+    fn add_in_16_bits<const R: usize, const T: usize, W: Unpack<R>>(
+        self,
+        a: [&[i8; 32]; T],
+        w: &W,
+        halves: [bool; 2],
+        scale: [__m512i; R],
+        acc: &mut [[__m512i; T]; R],
+    ) {
+        let n_chunks = W::FITTING / (usize::from(halves[0]) + usize::from(halves[1]));
+        for first in (0..4).step_by(n_chunks) {
+            let mut sums = [[self.splat_i32(0); T]; R];
+            for i in first..first + n_chunks {
+                let mut v = [[self.splat_i32(0); 2]; R];
+                for r in 0..R {
+                    (v[r][0], v[r][1]) = w.unpack(r, i);
+                }
+                for t in 0..T {
+                    let x = [broadcast_4(a[t], 4 * i), broadcast_4(a[t], 16 + 4 * i)];
+                    for r in 0..R {
+                        for half in 0..2 {
+                            if halves[half] {
+                                let products = unsafe { _mm512_maddubs_epi16(v[r][half], x[half]) };
+                                sums[r][t] = unsafe { _mm512_add_epi16(sums[r][t], products) };
+                            }
+                        }
+                    }
+                }
+            }
+            for r in 0..R {
+                for t in 0..T {
+                    let wide = unsafe { _mm512_madd_epi16(sums[r][t], scale[r]) };
+                    acc[r][t] = unsafe { _mm512_add_epi32(acc[r][t], wide) };
+                }
+            }
+        }
+    }
+
+    /// acc += scale * sums, with VNNI.
     #[inline(always)]
     fn add_scaled<const R: usize, const T: usize>(
         self,
@@ -183,7 +195,8 @@ impl<const VNNI: bool> Avx512<VNNI> {
 impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type F = __m512;
     type I = __m512i;
-    /// As i32.
+    /// With VNNI as i32. Without, as i16, twice in each dword: `vpmaddwd` adds two neighbours and multiplies by it at
+    /// once.
     type Scale = __m512i;
     /// (first, second) as i16 in each dword.
     type Pair = __m512i;
@@ -296,11 +309,11 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
 
     #[inline(always)]
     fn scale_u8(self, from: &[u8; LANES]) -> Self::Scale {
-        self.load_u8(from)
+        if VNNI { self.load_u8(from) } else { self.pair_u8(from, from) }
     }
     #[inline(always)]
     fn scale_i8(self, from: &[i8; LANES]) -> Self::Scale {
-        self.load_i8(from)
+        if VNNI { self.load_i8(from) } else { self.pair_i8(from, from) }
     }
     #[inline(always)]
     fn sum_u4<const R: usize, const T: usize>(
@@ -309,7 +322,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         a: [&[i8; 32]; T],
         acc: &mut [[Self::I; T]; R],
     ) {
-        *acc = self.wholes(a, U4(w), *acc);
+        self.add_sums(a, U4(w), acc);
     }
 
     #[inline(always)]
@@ -320,8 +333,30 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         scale: [Self::Scale; R],
         acc: &mut [[Self::I; T]; R],
     ) {
-        let sums = self.wholes(a, U4(w), [[self.splat_i32(0); T]; R]);
-        self.add_scaled(sums, scale, acc);
+        self.add_dots(a, U4(w), scale, acc);
+    }
+
+    #[inline(always)]
+    fn sum_u5<const R: usize, const T: usize>(
+        self,
+        low: [&[u8; 256]; R],
+        high: [&[u8; 64]; R],
+        a: [&[i8; 32]; T],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        self.add_sums(a, U5(low, high), acc);
+    }
+
+    #[inline(always)]
+    fn dot_u5<const R: usize, const T: usize>(
+        self,
+        low: [&[u8; 256]; R],
+        high: [&[u8; 64]; R],
+        a: [&[i8; 32]; T],
+        scale: [Self::Scale; R],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        self.add_dots(a, U5(low, high), scale, acc);
     }
 
     #[inline(always)]
@@ -339,7 +374,11 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
             [scales[0][r], scales[1][r]] = scale[r];
         }
         for half in 0..2 {
-            self.add_scaled(self.half(a, &w, half), scales[half], acc);
+            if VNNI {
+                self.add_scaled(self.half(a, &w, half), scales[half], acc);
+            } else {
+                self.add_in_16_bits(a, &w, [half == 0, half == 1], scales[half], acc);
+            }
         }
     }
 

@@ -170,6 +170,27 @@ pub trait Simd: Copy {
         acc: &mut [[Self::I; T]; R],
     );
 
+    /// acc += sum of w * a; weights 0..=31.
+    /// `low` as in `sum_u4`; `high`: bit 4. Chunk i's low nibbles have it in bit i of the byte at the same place of
+    /// `high`, its high nibbles in bit 4 + i.
+    fn sum_u5<const R: usize, const T: usize>(
+        self,
+        low: [&[u8; 256]; R],
+        high: [&[u8; 64]; R],
+        a: [&[i8; 32]; T],
+        acc: &mut [[Self::I; T]; R],
+    );
+
+    /// acc += scale * (sum of w * a); as `sum_u5`.
+    fn dot_u5<const R: usize, const T: usize>(
+        self,
+        low: [&[u8; 256]; R],
+        high: [&[u8; 64]; R],
+        a: [&[i8; 32]; T],
+        scale: [Self::Scale; R],
+        acc: &mut [[Self::I; T]; R],
+    );
+
     /// acc += scale[0] * (first 16 k) + scale[1] * (last 16 k); weights 0..=63.
     /// `low` as in `sum_u4`; `high`: bits 4 and 5, chunk c of 64 bytes holds in its bits 2f, 2f+1 those of the low
     /// nibbles (even f) or high nibbles (odd f) of chunk 2c + f/2 of `low`.

@@ -173,6 +173,31 @@ impl Simd for Portable {
         add_dots(a, |r, lane, _| scale[r][lane], weight, acc);
     }
 
+    fn sum_u5<const R: usize, const T: usize>(
+        self,
+        low: [&[u8; 256]; R],
+        high: [&[u8; 64]; R],
+        a: [&[i8; 32]; T],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        self.dot_u5(low, high, a, [[1; LANES]; R], acc);
+    }
+
+    fn dot_u5<const R: usize, const T: usize>(
+        self,
+        low: [&[u8; 256]; R],
+        high: [&[u8; 64]; R],
+        a: [&[i8; 32]; T],
+        scale: [Self::Scale; R],
+        acc: &mut [[Self::I; T]; R],
+    ) {
+        let weight = |r: usize, lane: usize, k: usize| {
+            let bit = high[r][lane * 4 + k % 4] >> (k / 16 * 4 + k % 16 / 4) & 1;
+            nibble(low[r], lane, k) | i32::from(bit) << 4
+        };
+        add_dots(a, |r, lane, _| scale[r][lane], weight, acc);
+    }
+
     fn dot_u6<const R: usize, const T: usize>(
         self,
         low: [&[u8; 256]; R],

@@ -195,6 +195,7 @@ fn conversions_are_the_same() {
 #[derive(Clone)]
 struct Dots<const T: usize> {
     u4: [u8; 256],
+    u5_high: [u8; 64],
     u6_high: [u8; 128],
     i8: [u8; 512],
     a: [[i8; 32]; T],
@@ -241,9 +242,15 @@ impl<const T: usize> Dots<T> {
         let mut acc = start;
         s.sum_u4([&self.u4; R], a, &mut acc);
         out.all(s, acc);
+        let mut acc = start;
+        s.sum_u5([&self.u4; R], [&self.u5_high; R], a, &mut acc);
+        out.all(s, acc);
         for scale in [s.scale_u8(&self.u8_scale), s.scale_i8(&self.i8_scale[0])] {
             let mut acc = start;
             s.dot_u4([&self.u4; R], a, [scale; R], &mut acc);
+            out.all(s, acc);
+            let mut acc = start;
+            s.dot_u5([&self.u4; R], [&self.u5_high; R], a, [scale; R], &mut acc);
             out.all(s, acc);
         }
         for scales in [
@@ -283,6 +290,7 @@ fn dots(mut weight: impl FnMut() -> u8, mut a: impl FnMut() -> i8, mut scale: im
     ) {
         same_on_all(Dots::<T> {
             u4: std::array::from_fn(|_| weight()),
+            u5_high: std::array::from_fn(|_| weight()),
             u6_high: std::array::from_fn(|_| weight()),
             i8: std::array::from_fn(|_| weight()),
             a: std::array::from_fn(|_| std::array::from_fn(|_| a())),
@@ -302,7 +310,7 @@ fn dots(mut weight: impl FnMut() -> u8, mut a: impl FnMut() -> i8, mut scale: im
 
 #[test]
 fn integer_cores_are_exact_at_their_limits() {
-    // Bytes 0xff are weights of 15, 63 and 127, 0x00 those of 0 and -128; activations are at most 127.
+    // Bytes 0xff are weights of 15, 31, 63 and 127, 0x00 those of 0 and -128; activations are at most 127.
     for weight in [0xff, 0x80, 0x7f, 0xf0, 0x0f, 0x00] {
         for a in [127, -127] {
             for scale in [63, -128, 127] {
@@ -335,18 +343,20 @@ fn integer_cores_are_the_same() {
 fn integer_cores_mean_what_they_say() {
     struct Worst;
     impl Kernel for Worst {
-        type Output = [f32; 4];
+        type Output = [f32; 6];
         #[inline(always)]
-        fn run<S: Simd>(self, s: S) -> [f32; 4] {
+        fn run<S: Simd>(self, s: S) -> [f32; 6] {
             let a = [127; 32];
-            let mut out = [0.0; 4];
-            let mut acc = [[[s.splat_i32(0); 1]; 1]; 4];
+            let mut out = [0.0; 6];
+            let mut acc = [[[s.splat_i32(0); 1]; 1]; 6];
             s.dot_u4([&[0xff; 256]], [&a], [s.scale_u8(&[63; LANES])], &mut acc[0]);
             let scales = [s.scale_i8(&[-128; LANES]), s.scale_i8(&[127; LANES])];
             s.dot_u6([&[0xff; 256]], [&[0xff; 128]], [&a], [scales], &mut acc[1]);
             s.sum_i8([&[0; 512]], [&a], [32 * 127], &mut acc[2]);
             s.dot_pair([s.pair_i8(&[-128; LANES], &[127; LANES])], [&[4064, -4064]], &mut acc[3]);
-            for i in 0..4 {
+            s.sum_u5([&[0xff; 256]], [&[0xff; 64]], [&a], &mut acc[4]);
+            s.dot_u5([&[0xff; 256]], [&[0xff; 64]], [&a], [s.scale_u8(&[63; LANES])], &mut acc[5]);
+            for i in 0..6 {
                 let mut lanes = [0.0; LANES];
                 s.store(s.to_f32(acc[i][0][0]), &mut lanes);
                 assert!(lanes.iter().all(|&x| x == lanes[0]));
@@ -355,9 +365,15 @@ fn integer_cores_mean_what_they_say() {
             out
         }
     }
-    let expected =
-        [32 * 15 * 127 * 63, 16 * 63 * 127 * (-128 + 127), 32 * -128 * 127, -128 * 4064 - 127 * 4064]
-            .map(|x| x as f32);
+    let expected = [
+        32 * 15 * 127 * 63,
+        16 * 63 * 127 * (-128 + 127),
+        32 * -128 * 127,
+        -128 * 4064 - 127 * 4064,
+        32 * 31 * 127,
+        32 * 31 * 127 * 63,
+    ]
+    .map(|x| x as f32);
     for isa in Isa::available() {
         assert_eq!(run(isa, Worst), expected, "{isa}");
     }

@@ -1,44 +1,40 @@
-//! Q4_1: 32 weights, an f16 scale and an f16 minimum. w = d * q + m.
+//! Q4_1: 32 weights, an f16 scale and an f16 minimum. w = d * q + m. Q5_1 is the same.
 
-use super::q4_0::nibble;
-use super::{
-    IntPanel, Panel, Record, add_block, add_record, pack_blocks, prefetch_ahead, put_dwords, scales, sixteen,
-    sums_32,
-};
+use super::unsigned::{U4, Unsigned};
+use super::{IntPanel, Panel, Record, add_block, add_record, pack_blocks, prefetch_ahead, scales, sums_32};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
 /// In a file: scale, minimum, then the nibbles as in Q4_0.
-const BLOCK_BYTES: usize = 20;
-const LEN: usize = 32;
+pub(crate) type Q4_1Panel = MinPanel<U4>;
+
+const _: () = assert!(size_of::<Q4_1Panel>() == LANES * 20);
 
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Q4_1Panel {
+pub(crate) struct MinPanel<W> {
     d: [u16; LANES],
     m: [u16; LANES],
-    q: [u8; LEN / 2 * LANES],
+    q: W,
 }
 
-const _: () = assert!(size_of::<Q4_1Panel>() == LANES * BLOCK_BYTES);
+// SAFETY: plain numbers, and plain weights.
+unsafe impl<W: Unsigned> Plain for MinPanel<W> {}
 
-// SAFETY: plain numbers.
-unsafe impl Plain for Q4_1Panel {}
-
-impl Q4_1Panel {
+impl<W: Unsigned> MinPanel<W> {
     /// Takes a block of each of 16 rows.
     fn pack(&mut self, rows: [&[u8]; LANES]) {
         self.d = rows.map(|row| u16::from_le_bytes([row[0], row[1]]));
         self.m = rows.map(|row| u16::from_le_bytes([row[2], row[3]]));
         for (r, row) in rows.iter().enumerate() {
-            put_dwords(&mut self.q, r, sixteen(row, 4));
+            self.q.set_row(r, &W::row_of_block(&row[4..]));
         }
     }
 }
 
-impl Panel for Q4_1Panel {
-    const LEN: usize = LEN;
-    const ROW_BYTES: usize = BLOCK_BYTES;
+impl<W: Unsigned> Panel for MinPanel<W> {
+    const LEN: usize = 32;
+    const ROW_BYTES: usize = 4 + W::ROW_BYTES;
 
     fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
         pack_blocks(panels, rows, Self::pack);
@@ -46,13 +42,13 @@ impl Panel for Q4_1Panel {
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {
         let (d, m) = (scales(&self.d), scales(&self.m));
-        for k in 0..LEN {
-            out[k] = std::array::from_fn(|r| d[r] * f32::from(nibble(&self.q, k, r)) + m[r]);
+        for k in 0..Self::LEN {
+            out[k] = std::array::from_fn(|r| d[r] * f32::from(self.q.get(k, r)) + m[r]);
         }
     }
 }
 
-impl IntPanel for Q4_1Panel {
+impl<W: Unsigned> IntPanel for MinPanel<W> {
     /// u = fma(f32(sum of q * a), d, u), then u = fma(f32(sum of a), m, u); y = fma(u, a_scale, y).
     #[inline(always)]
     fn dot<S: Simd, const R: usize, const T: usize>(
@@ -65,7 +61,7 @@ impl IntPanel for Q4_1Panel {
         for b in 0..panels[0].len() {
             prefetch_ahead(s, R, &panels[0][b]);
             let mut sums = [[s.splat_i32(0); T]; R];
-            s.sum_u4(panels.map(|p| &p[b].q), x.map(|x| x.q_32(b)), &mut sums);
+            W::sum(s, panels.map(|p| &p[b].q), x.map(|x| x.q_32(b)), &mut sums);
             add_block(s, sums, panels.map(|p| &p[b].d), &mut u);
             add_block(s, sums_32(s, x, b, 1), panels.map(|p| &p[b].m), &mut u);
         }

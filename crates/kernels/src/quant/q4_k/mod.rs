@@ -1,33 +1,33 @@
 //! Q4_K: a super-block of 256 weights in 8 sub-blocks of 32, each with a 6-bit scale and a 6-bit minimum.
-//! w = (d * scale) * q - (dmin * min).
+//! w = (d * scale) * q - (dmin * min). Q5_K is the same.
 
-use super::q4_0::nibble;
-use super::{IntPanel, Panel, Record, pack_blocks, prefetch_ahead, put_dwords, repeated, scales, sixteen};
+use super::unsigned::{U4, Unsigned};
+use super::{IntPanel, Panel, Record, pack_blocks, prefetch_ahead, scales};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
 /// In a file: d, dmin (f16), 12 bytes of packed scales and minimums, then 4 times 32 bytes: low nibbles are sub-block
-/// 2j, high nibbles sub-block 2j + 1.
-const BLOCK_BYTES: usize = 144;
-const LEN: usize = 256;
-const N_SUB_BLOCKS: usize = 8;
+/// 2j, high nibbles sub-block 2j + 1. Here the packed numbers take a byte each: 2.8 % more.
+pub(crate) type Q4KPanel = SuperPanel<U4>;
 
-/// The 6-bit numbers take a byte each here: 2.8 % more than in the file.
+const _: () = assert!(size_of::<Q4KPanel>() == LANES * (144 + 4));
+
+const N_SUB_BLOCKS: usize = 8;
+/// Of a row in a file: what lies in front of its weights.
+const HEADER_BYTES: usize = 16;
+
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Q4KPanel {
+pub(crate) struct SuperPanel<W> {
     d: [u16; LANES],
     dmin: [u16; LANES],
     scales: [[u8; LANES]; N_SUB_BLOCKS],
     mins: [[u8; LANES]; N_SUB_BLOCKS],
-    /// A sub-block lies as a block of Q4_0 does.
-    q: [[u8; 256]; N_SUB_BLOCKS],
+    q: [W; N_SUB_BLOCKS],
 }
 
-const _: () = assert!(size_of::<Q4KPanel>() == LANES * 148);
-
-// SAFETY: plain numbers.
-unsafe impl Plain for Q4KPanel {}
+// SAFETY: plain numbers, and plain weights.
+unsafe impl<W: Unsigned> Plain for SuperPanel<W> {}
 
 /// Scale and minimum of sub-block `j`. The first four of each are the low 6 bits of bytes 0..4 and 4..8; the others
 /// have their low 4 bits in bytes 8..12 and their high 2 in the top bits of the first eight.
@@ -39,25 +39,24 @@ fn scale_and_min(packed: &[u8], j: usize) -> (u8, u8) {
     }
 }
 
-impl Q4KPanel {
+impl<W: Unsigned> SuperPanel<W> {
     /// Takes a block of each of 16 rows.
     fn pack(&mut self, rows: [&[u8]; LANES]) {
         for (r, row) in rows.iter().enumerate() {
-            self.d[r] = u16::from_le_bytes([row[0], row[1]]);
-            self.dmin[r] = u16::from_le_bytes([row[2], row[3]]);
+            let (header, weights) = row.split_at(HEADER_BYTES);
+            self.d[r] = u16::from_le_bytes([header[0], header[1]]);
+            self.dmin[r] = u16::from_le_bytes([header[2], header[3]]);
             for j in 0..N_SUB_BLOCKS {
-                (self.scales[j][r], self.mins[j][r]) = scale_and_min(&row[4..16], j);
-                // Weight i of the sub-block goes into a low nibble, weight i + 16 into the high one.
-                let nibbles = |start| sixteen(row, 16 + j / 2 * 32 + start) >> (j % 2 * 4) & repeated(15);
-                put_dwords(&mut self.q[j], r, nibbles(0) | nibbles(16) << 4);
+                (self.scales[j][r], self.mins[j][r]) = scale_and_min(&header[4..], j);
+                self.q[j].set_row(r, &W::row_of_super_block(weights, j));
             }
         }
     }
 }
 
-impl Panel for Q4KPanel {
-    const LEN: usize = LEN;
-    const ROW_BYTES: usize = BLOCK_BYTES;
+impl<W: Unsigned> Panel for SuperPanel<W> {
+    const LEN: usize = 256;
+    const ROW_BYTES: usize = HEADER_BYTES + N_SUB_BLOCKS * W::ROW_BYTES;
 
     fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
         pack_blocks(panels, rows, Self::pack);
@@ -70,14 +69,14 @@ impl Panel for Q4KPanel {
             *out = std::array::from_fn(|r| {
                 let (scale, min) =
                     (d[r] * f32::from(self.scales[j][r]), dmin[r] * f32::from(self.mins[j][r]));
-                scale * f32::from(nibble(&self.q[j], k % 32, r)) - min
+                scale * f32::from(self.q[j].get(k % 32, r)) - min
             });
         }
     }
 }
 
-impl IntPanel for Q4KPanel {
-    /// S = sum of scale * q * a (at most 8 * 63 * 32 * 15 * 127 = 31 M), M = sum of min * a (at most 8 * 63 * 4,064);
+impl<W: Unsigned> IntPanel for SuperPanel<W> {
+    /// S = sum of scale * q * a (at most 8 * 63 * 32 * 31 * 127 = 64 M), M = sum of min * a (at most 8 * 63 * 4,064);
     /// t = f32(S) * d; t = fnma(f32(M), dmin, t); y = fma(t, a_scale, y).
     #[inline(always)]
     fn dot<S: Simd, const R: usize, const T: usize>(
@@ -95,7 +94,7 @@ impl IntPanel for Q4KPanel {
                 for r in 1..R {
                     scale[r] = s.scale_u8(&panel[r].scales[j]);
                 }
-                s.dot_u4(panel.map(|p| &p.q[j]), x.map(|x| x.q_32(j)), scale, &mut sums);
+                W::dot(s, panel.map(|p| &p.q[j]), x.map(|x| x.q_32(j)), scale, &mut sums);
             }
             // After the weights, so that the registers hold one set of sums at a time.
             let mut mins = [[s.splat_i32(0); T]; R];

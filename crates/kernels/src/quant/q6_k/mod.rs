@@ -1,6 +1,6 @@
 //! Q6_K: a super-block of 256 weights in 16 groups of 16, each with a signed 8-bit scale. w = (d * scale) * (q - 32).
 
-use super::q4_0::nibble;
+use super::unsigned::nibble;
 use super::{IntPanel, Panel, Record, pack_blocks, prefetch_ahead, put_dwords, repeated, scales, sixteen};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
