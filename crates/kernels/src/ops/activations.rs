@@ -40,7 +40,7 @@ impl Kinds {
 /// Room for the forms of up to `max_rows` rows of at most `max_width`; made once, used for every operation.
 pub struct Activations {
     records: Buffer<Record>,
-    bf16: Buffer<f32>,
+    bf16: Buffer<u16>,
     max_rows: usize,
     max_width: usize,
 }
@@ -51,8 +51,8 @@ pub struct Prepared<'a> {
     pub(crate) rows: &'a Rows,
     /// `[n_rows, width / 256 rounded up]`, if int8 was asked for.
     pub(crate) records: Option<&'a [Record]>,
-    /// `[n_rows, stride]` of f32 that are bf16 numbers, if bf16 was asked for.
-    pub(crate) bf16: Option<&'a [f32]>,
+    /// `[n_rows, stride]`, if bf16 was asked for.
+    pub(crate) bf16: Option<&'a [u16]>,
 }
 
 impl Activations {
@@ -72,7 +72,7 @@ impl Activations {
     /// Bytes that `new` takes; `usize::MAX` where that is more than can be counted.
     pub fn bytes(max_rows: usize, max_width: usize, kinds: Kinds) -> usize {
         let records = if kinds.int8 { max_width.div_ceil(Record::LEN) * size_of::<Record>() } else { 0 };
-        let bf16 = if kinds.bf16 { max_width.next_multiple_of(simd::LANES) * size_of::<f32>() } else { 0 };
+        let bf16 = if kinds.bf16 { max_width.next_multiple_of(simd::LANES) * size_of::<u16>() } else { 0 };
         max_rows.saturating_mul(records.saturating_add(bf16))
     }
 
@@ -136,7 +136,7 @@ struct Forms<'a> {
     kinds: Kinds,
     width: usize,
     records: Shared<'a, Record>,
-    bf16: Shared<'a, f32>,
+    bf16: Shared<'a, u16>,
 }
 
 impl Forms<'_> {
@@ -162,7 +162,7 @@ struct PrepareRow<'a> {
     row: &'a [f32],
     width: usize,
     records: &'a mut [Record],
-    bf16: &'a mut [f32],
+    bf16: &'a mut [u16],
 }
 
 impl Kernel for PrepareRow<'_> {
@@ -182,12 +182,14 @@ impl Kernel for PrepareRow<'_> {
 /// To the nearest bf16, ties to even; subnormals become 0 of the same sign (as the bf16 dot product instructions read
 /// them), NaN stays NaN.
 #[inline(always)]
-fn round_to_bf16(x: f32) -> f32 {
+fn round_to_bf16(x: f32) -> u16 {
     let bits = x.to_bits();
     let magnitude = bits & 0x7fff_ffff;
-    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
     let kept = if magnitude < 0x0080_0000 { bits & 0x8000_0000 } else { rounded };
-    if magnitude > 0x7f80_0000 { x } else { f32::from_bits(kept) }
+    // The part of a NaN that is kept might be that of an infinity.
+    let kept = if magnitude > 0x7f80_0000 { bits | 0x0040_0000 } else { kept };
+    (kept >> 16) as u16
 }
 
 #[cfg(test)]
@@ -197,10 +199,12 @@ mod tests {
     #[test]
     fn bf16_rounding_is_to_nearest_even() {
         for (x, bits) in [(1.0, 0x3f80), (1.003_906_3, 0x3f80), (1.011_718_8, 0x3f82), (f32::MAX, 0x7f80)] {
-            assert_eq!(round_to_bf16(x).to_bits() >> 16, bits, "{x}");
+            assert_eq!(round_to_bf16(x), bits, "{x}");
         }
-        assert_eq!(round_to_bf16(-1e-40).to_bits(), 0x8000_0000);
-        assert!(round_to_bf16(f32::NAN).is_nan());
-        assert_eq!(round_to_bf16(f32::INFINITY), f32::INFINITY);
+        assert_eq!(round_to_bf16(-1e-40), 0x8000);
+        for nan in [f32::NAN, f32::from_bits(0x7f80_0001), f32::from_bits(0xffff_ffff)] {
+            assert!(half::bf16::from_bits(round_to_bf16(nan)).is_nan());
+        }
+        assert_eq!(round_to_bf16(f32::INFINITY), 0x7f80);
     }
 }

@@ -15,7 +15,7 @@ use crate::buffer::{Rows, SharedRows};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, Panels};
 use crate::quant::floats::Bf16Pair;
-use crate::quant::{FloatPanel, Format, IntPanel, Panel, Record};
+use crate::quant::{FloatPanel, Format, IntPanel, Panel, Record, prefetch_ahead};
 use crate::simd::{self, Kernel, LANES, Simd};
 use std::ops::Range;
 
@@ -95,23 +95,23 @@ impl<'a> Job<'a> {
         match self.compute {
             Compute::Fast => {
                 let records = self.x.records.expect("int8 activations were not prepared");
-                self.tiles(isa, &IntTiles { job: self, panels, records }, range);
+                simd::run(isa, self.over(&IntTiles { job: self, panels, records }, range));
             }
-            Compute::F32 => self.tiles(isa, &UnpackedTiles { job: self, panels }, range),
+            Compute::F32 => simd::run_f32(isa, self.over(&UnpackedTiles { job: self, panels }, range)),
         }
     }
 
     fn floats<P: FloatPanel>(&self, isa: Isa, panels: &[P], range: Range<usize>) {
-        self.tiles(isa, &FloatTiles { job: self, panels }, range);
+        simd::run_f32(isa, self.over(&FloatTiles { job: self, panels }, range));
     }
 
     fn bf16(&self, isa: Isa, panels: &[Bf16Pair], range: Range<usize>) {
         let x = self.x.bf16.expect("bf16 activations were not prepared");
-        self.tiles(isa, &Bf16Tiles { job: self, panels, x }, range);
+        simd::run_bf16(isa, self.over(&Bf16Tiles { job: self, panels, x }, range));
     }
 
-    fn tiles(&self, isa: Isa, tiles: &impl Tiles, range: Range<usize>) {
-        simd::run(isa, PanelRange { tiles, n_tokens: self.x.rows.n_rows(), range });
+    fn over<'k, K: Tiles>(&self, tiles: &'k K, range: Range<usize>) -> PanelRange<'k, K> {
+        PanelRange { tiles, n_tokens: self.x.rows.n_rows(), range }
     }
 
     /// Where the values of T tokens for the rows of R panels from p on go.
@@ -255,6 +255,7 @@ impl<P: FloatPanel> Tiles for FloatTiles<'_, P> {
         let panels: [&[P]; R] = std::array::from_fn(|r| &self.panels[(p + r) * n_pairs..][..n_pairs]);
         let mut chains = [[[s.splat(0.0); T]; R]; 2];
         for i in 0..n_pairs {
+            prefetch_ahead(s, R, &panels[0][i]);
             let mut pairs = [panels[0][i].pair(s); R];
             for r in 1..R {
                 pairs[r] = panels[r][i].pair(s);
@@ -276,7 +277,7 @@ impl<P: FloatPanel> Tiles for FloatTiles<'_, P> {
 struct Bf16Tiles<'a> {
     job: &'a Job<'a>,
     panels: &'a [Bf16Pair],
-    x: &'a [f32],
+    x: &'a [u16],
 }
 
 impl Tiles for Bf16Tiles<'_> {
@@ -286,7 +287,7 @@ impl Tiles for Bf16Tiles<'_> {
     fn tile<S: Simd, const R: usize, const T: usize>(&self, s: S, p: usize, first: usize) {
         let rows = self.job.x.rows;
         let (n_pairs, stride) = (rows.width().div_ceil(2), rows.stride());
-        let x: [&[[f32; 2]]; T] =
+        let x: [&[[u16; 2]]; T] =
             std::array::from_fn(|t| &self.x[(first + t) * stride..][..stride].as_chunks().0[..n_pairs]);
         let panels: [&[Bf16Pair]; R] = std::array::from_fn(|r| &self.panels[(p + r) * n_pairs..][..n_pairs]);
         let mut chains = [[[s.splat(0.0); T]; R]; 2];
@@ -301,23 +302,23 @@ impl Tiles for Bf16Tiles<'_> {
     }
 }
 
-/// The second product of pair i of each row is added first, as the dot product instruction does.
+/// Adds the two products of pair i of each row.
 #[inline(always)]
 fn add_pair<S: Simd, const R: usize, const T: usize>(
     s: S,
     panels: [&[Bf16Pair]; R],
-    x: [&[[f32; 2]]; T],
+    x: [&[[u16; 2]]; T],
     i: usize,
     chains: &mut [[S::F; T]; R],
 ) {
-    let mut pairs = [panels[0][i].pair(s); R];
+    prefetch_ahead(s, R, &panels[0][i]);
+    let mut w = [panels[0][i].bf16(s); R];
     for r in 1..R {
-        pairs[r] = panels[r][i].pair(s);
+        w[r] = panels[r][i].bf16(s);
     }
     for t in 0..T {
-        let (a, b) = (s.splat(x[t][i][0]), s.splat(x[t][i][1]));
         for r in 0..R {
-            chains[r][t] = s.fma(pairs[r].0, a, s.fma(pairs[r].1, b, chains[r][t]));
+            chains[r][t] = s.dot_bf16(chains[r][t], w[r], &x[t][i]);
         }
     }
 }

@@ -93,7 +93,7 @@ const AHEAD: usize = 8192;
 /// Asks for what lies [`AHEAD`] of `piece`. Only tiles of one panel do so: with two there are many tokens, and the
 /// panels stay in the cache.
 #[inline(always)]
-fn prefetch_ahead<S: Simd, T>(s: S, n_panels: usize, piece: &T) {
+pub(crate) fn prefetch_ahead<S: Simd, T>(s: S, n_panels: usize, piece: &T) {
     if n_panels > 1 {
         return;
     }

@@ -263,6 +263,23 @@ impl Simd for Avx2 {
         let second = both!(h => _mm256_castsi256_ps(_mm256_and_si256(pairs[h], high)));
         (first, second)
     }
+    type Bf16 = [Self::F; 2];
+    #[inline(always)]
+    fn load_bf16(self, from: &[u16; 2 * LANES]) -> Self::Bf16 {
+        self.load_bf16_pairs(from).into()
+    }
+    #[inline(always)]
+    fn dot_bf16(self, acc: Self::F, w: Self::Bf16, a: &[u16; 2]) -> Self::F {
+        let (first, second) = unsafe {
+            let pair = _mm256_set1_epi32(i32::from(a[0]) | i32::from(a[1]) << 16);
+            let high = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+            (
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pair)),
+                _mm256_castsi256_ps(_mm256_and_si256(pair, high)),
+            )
+        };
+        self.fma(w[0], [first; 2], self.fma(w[1], [second; 2], acc))
+    }
     #[inline(always)]
     fn load_i8(self, from: &[i8; LANES]) -> Self::I {
         both!(h => _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.as_ptr().add(h * 8).cast())))

@@ -117,6 +117,14 @@ impl Panel for Bf16Pair {
     }
 }
 
+impl Bf16Pair {
+    /// For activations that are rounded to bf16.
+    #[inline(always)]
+    pub(crate) fn bf16<S: Simd>(&self, s: S) -> S::Bf16 {
+        s.load_bf16(&self.0)
+    }
+}
+
 impl FloatPanel for Bf16Pair {
     #[inline(always)]
     fn pair<S: Simd>(&self, s: S) -> (S::F, S::F) {
