@@ -55,7 +55,13 @@ fn isa_levels() -> Vec<&'static str> {
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl");
         let vnni = is_x86_feature_detected!("avx512vnni");
-        let has = [("avx2", avx2), ("avx512", avx2 && avx512), ("avx512vnni", avx2 && avx512 && vnni)];
+        let bf16 = is_x86_feature_detected!("avx512bf16");
+        let has = [
+            ("avx2", avx2),
+            ("avx512", avx2 && avx512),
+            ("avx512vnni", avx2 && avx512 && vnni),
+            ("avx512bf16", avx2 && avx512 && vnni && bf16),
+        ];
         levels.extend(has.iter().filter(|(_, has)| *has).map(|(level, _)| *level));
     }
     levels

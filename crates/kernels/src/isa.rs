@@ -13,18 +13,22 @@ pub enum Isa {
     Avx512,
     /// The above and VNNI.
     Avx512Vnni,
+    /// The above and BF16.
+    Avx512Bf16,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IsaError {
-    #[error("LIMPID_ISA={0}: not an instruction set; use one of portable, avx2, avx512, avx512vnni")]
+    #[error(
+        "LIMPID_ISA={0}: not an instruction set; use one of portable, avx2, avx512, avx512vnni, avx512bf16"
+    )]
     Unknown(String),
     #[error("LIMPID_ISA={asked}: this processor does not have it; the most it has is {best}")]
     Missing { asked: Isa, best: Isa },
 }
 
 impl Isa {
-    pub const ALL: [Isa; 4] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni];
+    pub const ALL: [Isa; 5] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Avx512Bf16];
 
     /// The best level that this processor has.
     pub fn detect() -> Isa {
@@ -38,7 +42,11 @@ impl Isa {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
-            if avx512 && is_x86_feature_detected!("avx512vnni") {
+            let vnni = avx512 && is_x86_feature_detected!("avx512vnni");
+            if vnni && is_x86_feature_detected!("avx512bf16") {
+                return Isa::Avx512Bf16;
+            }
+            if vnni {
                 return Isa::Avx512Vnni;
             }
             if avx512 {
@@ -76,6 +84,7 @@ impl fmt::Display for Isa {
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Avx512Vnni => "avx512vnni",
+            Isa::Avx512Bf16 => "avx512bf16",
         })
     }
 }

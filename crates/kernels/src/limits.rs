@@ -93,7 +93,8 @@ fn arithmetic(cpu: &Cpu, kind: Peak) -> f64 {
     while best == Duration::MAX || start.elapsed() < TIME {
         let pass = Instant::now();
         cpu.pool.for_each(cpu.pool.n_threads(), &|_| {
-            n_products.store(simd::run(cpu.isa, RunPeak(kind)), Ordering::Relaxed);
+            let run = if kind == Peak::Bf16 { simd::run_bf16 } else { simd::run };
+            n_products.store(run(cpu.isa, RunPeak(kind)), Ordering::Relaxed);
         });
         best = best.min(pass.elapsed());
     }

@@ -49,6 +49,31 @@ pub enum MatrixError {
 }
 
 impl Matrix {
+    /// All weights 0, to be packed.
+    pub fn zeroed(rows: usize, cols: usize, format: Format) -> Result<Self, MatrixError> {
+        fn of<P: Panel>(rows: usize, cols: usize) -> Result<Buffer<P>, AllocError> {
+            let len = rows.div_ceil(LANES).checked_mul(cols.div_ceil(P::LEN));
+            Buffer::zeroed(len.ok_or(AllocError { bytes: usize::MAX })?)
+        }
+        if format.row_bytes(cols).is_none() {
+            return Err(MatrixError::PartialBlock { cols, format });
+        }
+        let panels = match format {
+            Format::F32 => Panels::F32(of(rows, cols)?),
+            Format::F16 => Panels::F16(of(rows, cols)?),
+            Format::BF16 => Panels::BF16(of(rows, cols)?),
+            Format::Q4_0 => Panels::Q4_0(of(rows, cols)?),
+            Format::Q4_1 => Panels::Q4_1(of(rows, cols)?),
+            Format::Q5_0 => Panels::Q5_0(of(rows, cols)?),
+            Format::Q5_1 => Panels::Q5_1(of(rows, cols)?),
+            Format::Q8_0 => Panels::Q8_0(of(rows, cols)?),
+            Format::Q4_K => Panels::Q4_K(of(rows, cols)?),
+            Format::Q5_K => Panels::Q5_K(of(rows, cols)?),
+            Format::Q6_K => Panels::Q6_K(of(rows, cols)?),
+        };
+        Ok(Self { rows, cols, format, panels })
+    }
+
     /// Repacks the rows of a matrix as they lie in a file.
     pub fn pack(
         cpu: &Cpu,
@@ -57,25 +82,40 @@ impl Matrix {
         format: Format,
         src: &[u8],
     ) -> Result<Self, MatrixError> {
-        let row_bytes = format.row_bytes(cols).ok_or(MatrixError::PartialBlock { cols, format })?;
-        let expected = row_bytes.saturating_mul(rows);
+        let mut matrix = Self::zeroed(rows, cols, format)?;
+        let expected = matrix.row_bytes().saturating_mul(rows);
         if src.len() != expected {
             return Err(MatrixError::WrongLength { rows, cols, format, expected, found: src.len() });
         }
-        let panels = match format {
-            Format::F32 => Panels::F32(pack_panels(cpu, rows, cols, row_bytes, src)?),
-            Format::F16 => Panels::F16(pack_panels(cpu, rows, cols, row_bytes, src)?),
-            Format::BF16 => Panels::BF16(pack_panels(cpu, rows, cols, row_bytes, src)?),
-            Format::Q4_0 => Panels::Q4_0(pack_panels(cpu, rows, cols, row_bytes, src)?),
-            Format::Q4_1 => Panels::Q4_1(pack_panels(cpu, rows, cols, row_bytes, src)?),
-            Format::Q5_0 => Panels::Q5_0(pack_panels(cpu, rows, cols, row_bytes, src)?),
-            Format::Q5_1 => Panels::Q5_1(pack_panels(cpu, rows, cols, row_bytes, src)?),
-            Format::Q8_0 => Panels::Q8_0(pack_panels(cpu, rows, cols, row_bytes, src)?),
-            Format::Q4_K => Panels::Q4_K(pack_panels(cpu, rows, cols, row_bytes, src)?),
-            Format::Q5_K => Panels::Q5_K(pack_panels(cpu, rows, cols, row_bytes, src)?),
-            Format::Q6_K => Panels::Q6_K(pack_panels(cpu, rows, cols, row_bytes, src)?),
-        };
-        Ok(Self { rows, cols, format, panels })
+        matrix.pack_rows(cpu, 0, src);
+        Ok(matrix)
+    }
+
+    /// Repacks the rows from `first` on, which must be a multiple of 16 and not packed yet. `src` holds whole rows, 16
+    /// or a multiple of it unless they are the last ones.
+    pub fn pack_rows(&mut self, cpu: &Cpu, first: usize, src: &[u8]) {
+        let row_bytes = self.row_bytes();
+        assert!(first.is_multiple_of(LANES) && src.len().is_multiple_of(row_bytes.max(1)));
+        assert!(first + src.len() / row_bytes.max(1) <= self.rows, "more rows than the matrix has");
+        let slice = Slice { cpu, row_bytes, first_panel: first / LANES, src };
+        match &mut self.panels {
+            Panels::F32(panels) => slice.pack(panels),
+            Panels::F16(panels) => slice.pack(panels),
+            Panels::BF16(panels) => slice.pack(panels),
+            Panels::Q4_0(panels) => slice.pack(panels),
+            Panels::Q4_1(panels) => slice.pack(panels),
+            Panels::Q5_0(panels) => slice.pack(panels),
+            Panels::Q5_1(panels) => slice.pack(panels),
+            Panels::Q8_0(panels) => slice.pack(panels),
+            Panels::Q4_K(panels) => slice.pack(panels),
+            Panels::Q5_K(panels) => slice.pack(panels),
+            Panels::Q6_K(panels) => slice.pack(panels),
+        }
+    }
+
+    /// Bytes of a row in a file.
+    fn row_bytes(&self) -> usize {
+        self.format.row_bytes(self.cols).expect("checked by `zeroed`")
     }
 
     /// Bytes that a matrix takes once packed.
@@ -119,34 +159,39 @@ impl Matrix {
     }
 }
 
-fn pack_panels<P: Panel>(
-    cpu: &Cpu,
-    rows: usize,
-    cols: usize,
+/// Some rows as they lie in a file.
+struct Slice<'a> {
+    cpu: &'a Cpu,
     row_bytes: usize,
-    src: &[u8],
-) -> Result<Buffer<P>, AllocError> {
-    /// A block of a row that is not there; all formats read zeros as weights of 0.
-    const ZEROS: [u8; 256] = [0; 256];
-    let n_blocks = cols.div_ceil(P::LEN);
-    let n_panels = rows.div_ceil(LANES);
-    let len = n_panels.checked_mul(n_blocks).ok_or(AllocError { bytes: usize::MAX })?;
-    let mut buffer = Buffer::zeroed(len)?;
-    let shared = Shared::new(&mut buffer);
-    cpu.pool.for_each(n_panels, &|p| {
-        // SAFETY: panel p is written by this item only.
-        let panels: &mut [P] = unsafe { shared.part(p * n_blocks, n_blocks) };
-        for (b, panel) in panels.iter_mut().enumerate() {
-            panel.pack(std::array::from_fn(|r| {
-                let row = p * LANES + r;
-                if row >= rows {
-                    return &ZEROS[..P::ROW_BYTES];
-                }
-                let start = b * P::ROW_BYTES;
-                let end = row_bytes.min(start + P::ROW_BYTES);
-                &src[row * row_bytes..][start..end]
-            }));
+    first_panel: usize,
+    src: &'a [u8],
+}
+
+/// Bytes of rows that a thread takes at a time.
+const BYTES_PER_ITEM: usize = 512 << 10;
+
+impl Slice<'_> {
+    fn pack<P: Panel>(&self, panels: &mut Buffer<P>) {
+        let &Slice { cpu, row_bytes, first_panel, src } = self;
+        let per_panel = LANES * row_bytes;
+        if per_panel == 0 {
+            return;
         }
-    });
-    Ok(buffer)
+        let n_blocks = row_bytes.div_ceil(P::ROW_BYTES);
+        let per_item = (BYTES_PER_ITEM / per_panel).max(1);
+        let n_panels = src.len().div_ceil(per_panel);
+        let shared = Shared::new(panels);
+        cpu.pool.for_each(n_panels.div_ceil(per_item), &|item| {
+            let range = item * per_item..n_panels.min((item + 1) * per_item);
+            let (start, len) = ((first_panel + range.start) * n_blocks, range.len() * n_blocks);
+            // SAFETY: these panels are written by this item only.
+            let panels = unsafe { shared.part(start, len) };
+            for (panels, src) in
+                panels.chunks_mut(n_blocks).zip(src[range.start * per_panel..].chunks(per_panel))
+            {
+                let row = |r| src.get(r * row_bytes..(r + 1) * row_bytes).unwrap_or(&[]);
+                P::pack_rows(panels, std::array::from_fn(row));
+            }
+        });
+    }
 }

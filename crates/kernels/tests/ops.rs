@@ -6,8 +6,8 @@ mod support;
 use limpid_kernels::buffer::Rows;
 use limpid_kernels::isa::Isa;
 use limpid_kernels::ops::{
-    KvFormat, KvShape, KvSlot, KvStorage, PAGE_LEN, RopeAngles, RopeError, RopeScaling, RopeStyle, RopeTable,
-    add, add_bias, kv_write, rms_norm, rms_norm_heads, rope, swiglu, vocab,
+    Activations, Kinds, KvFormat, KvShape, KvSlot, KvStorage, NormInput, PAGE_LEN, RopeAngles, RopeError,
+    RopeScaling, RopeStyle, RopeTable, add, add_bias, kv_write, rms_norm_heads, rope, vocab,
 };
 use limpid_kernels::{Cpu, reference};
 use support::Random;
@@ -21,6 +21,19 @@ fn copy(rows: &Rows) -> Rows {
         copy.row_mut(i).copy_from_slice(rows.row(i));
     }
     copy
+}
+
+/// Without anything added, and in no other form.
+fn rms_norm(cpu: &Cpu, x: &Rows, weight: &Rows, eps: f32, out: &mut Rows) {
+    let mut residual = copy(x);
+    let mut activations = Activations::new(x.n_rows(), x.width(), Kinds::default()).expect("memory");
+    let input = NormInput { residual: &mut residual, added: None, weight, eps };
+    activations.rms_norm(cpu, input, out, Kinds::default());
+}
+
+fn swiglu(cpu: &Cpu, gate: &Rows, up: &Rows, out: &mut Rows) {
+    let mut activations = Activations::new(gate.n_rows(), gate.width(), Kinds::default()).expect("memory");
+    activations.swiglu(cpu, gate, up, out, Kinds::default());
 }
 
 fn bits(x: f32) -> u32 {

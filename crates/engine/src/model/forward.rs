@@ -10,7 +10,7 @@ use crate::weights::WeightsFile;
 use limpid_kernels::Cpu;
 use limpid_kernels::buffer::Rows;
 use limpid_kernels::ops::{
-    self, Activations, AttentionParams, AttentionRow, Compute, Kinds, KvFormat, KvSlot, PAGE_LEN, Prepared,
+    self, AttentionParams, AttentionRow, Compute, Kinds, KvFormat, KvSlot, NormInput, PAGE_LEN, Prepared,
     RopeTable,
 };
 use std::ops::Range;
@@ -95,25 +95,24 @@ impl Model {
 
     /// The residual stream through all layers.
     fn layers(&mut self, kv: &mut KvCache, recorder: &mut dyn Recorder) {
-        let eps = self.config.rms_norm_eps;
+        let pass = Pass { cpu: &self.cpu, compute: self.compute, eps: self.config.rms_norm_eps };
+        let ws = &mut self.workspace;
         for (i, layer) in self.weights.layers.iter().enumerate() {
-            let pass = Pass { cpu: &self.cpu, compute: self.compute, eps };
-            let ws = &mut self.workspace;
-            ops::rms_norm(&self.cpu, &ws.residual, &layer.mixer_norm, eps, &mut ws.normed);
             match &layer.mixer {
                 Mixer::Attention(attention) => {
                     let (group, layer_in_group) = self.places[i];
                     let place = KvPlace { kv, group, layer: layer_in_group };
-                    pass.attention(attention, place, &self.step, ws);
+                    // What the layer before adds is added on the way.
+                    pass.attention(attention, &layer.mixer_norm, i > 0, place, &self.step, ws);
                 }
             }
-            ops::add(&self.cpu, &mut ws.residual, &ws.added);
-            pass.ffn(layer, ws);
-            ops::add(&self.cpu, &mut ws.residual, &ws.added);
-            if recorder.wants(What::Residual { layer: i }) {
-                (0..ws.residual.n_rows()).for_each(|row| recorder.residual(row, i, ws.residual.row(row)));
+            if i > 0 {
+                record(recorder, i - 1, &ws.residual);
             }
+            pass.ffn(layer, ws);
         }
+        ops::add(&self.cpu, &mut ws.residual, &ws.added);
+        record(recorder, self.weights.layers.len() - 1, &ws.residual);
     }
 
     /// Final norm and head, for the rows that want logits.
@@ -124,16 +123,23 @@ impl Model {
         for (to, (from, _)) in wanted.enumerate() {
             ws.added.row_mut(to).copy_from_slice(ws.residual.row(from));
         }
-        ops::rms_norm(
-            &self.cpu,
-            &ws.added,
-            &self.weights.output_norm,
-            self.config.rms_norm_eps,
-            &mut ws.last,
-        );
         let head = self.weights.lm_head();
-        let input = ws.activations.prepare(&self.cpu, &ws.last, Kinds::of(head.format(), self.compute));
+        let norm = NormInput {
+            residual: &mut ws.added,
+            added: None,
+            weight: &self.weights.output_norm,
+            eps: self.config.rms_norm_eps,
+        };
+        let kinds = Kinds::of(head.format(), self.compute);
+        let input = ws.activations.rms_norm(&self.cpu, norm, &mut ws.last, kinds);
         ops::matmul(&self.cpu, head, self.compute, &input, &mut ws.logits);
+    }
+}
+
+/// Shows the residual stream after layer `i` to a recorder that wants it.
+fn record(recorder: &mut dyn Recorder, i: usize, residual: &Rows) {
+    if recorder.wants(What::Residual { layer: i }) {
+        (0..residual.n_rows()).for_each(|row| recorder.residual(row, i, residual.row(row)));
     }
 }
 
@@ -190,33 +196,38 @@ struct KvPlace<'a> {
 }
 
 impl Pass<'_> {
-    /// out = x * weight, plus the bias.
-    fn linear(&self, linear: &Linear, x: &Prepared<'_>, out: &mut Rows) {
-        ops::matmul(self.cpu, &linear.weight, self.compute, x, out);
-        if let Some(bias) = &linear.bias {
-            ops::add_bias(self.cpu, out, bias);
+    /// out = x * weight, plus the bias, for each.
+    fn linear<const N: usize>(&self, x: &Prepared<'_>, mut products: [(&Linear, &mut Rows); N]) {
+        ops::matmuls(self.cpu, self.compute, x, products.each_mut().map(|(l, out)| (&l.weight, &mut **out)));
+        for (linear, out) in products {
+            if let Some(bias) = &linear.bias {
+                ops::add_bias(self.cpu, out, bias);
+            }
         }
     }
 
-    /// `rows` in the forms that all of `readers` want.
-    fn prepare<'a>(
-        &self,
-        activations: &'a mut Activations,
-        rows: &'a Rows,
-        readers: &[&Linear],
-    ) -> Prepared<'a> {
-        let kinds = Kinds::of_all(readers.iter().map(|linear| &linear.weight), self.compute);
-        activations.prepare(self.cpu, rows, kinds)
+    /// The forms of rows that all of `readers` want.
+    fn kinds(&self, readers: &[&Linear]) -> Kinds {
+        Kinds::of_all(readers.iter().map(|linear| &linear.weight), self.compute)
     }
 
-    /// Reads `normed`, leaves its result in `added`.
-    fn attention(&self, attention: &Attention, place: KvPlace<'_>, step: &Step, ws: &mut Workspace) {
+    /// The normed residual for attention, its result in `added`. First adds what is there to the residual, if
+    /// `has_added`.
+    fn attention(
+        &self,
+        attention: &Attention,
+        norm: &Rows,
+        has_added: bool,
+        place: KvPlace<'_>,
+        step: &Step,
+        ws: &mut Workspace,
+    ) {
         let Attention { config, q, k, v, o, q_norm, k_norm } = attention;
         let KvPlace { kv, group, layer } = place;
-        let input = self.prepare(&mut ws.activations, &ws.normed, &[q, k, v]);
-        self.linear(q, &input, &mut ws.q);
-        self.linear(k, &input, &mut ws.k);
-        self.linear(v, &input, &mut ws.v);
+        let added = has_added.then_some(&ws.added);
+        let norm = NormInput { residual: &mut ws.residual, added, weight: norm, eps: self.eps };
+        let input = ws.activations.rms_norm(self.cpu, norm, &mut ws.normed, self.kinds(&[q, k, v]));
+        self.linear(&input, [(q, &mut ws.q), (k, &mut ws.k), (v, &mut ws.v)]);
         if let Some(norm) = q_norm {
             ops::rms_norm_heads(self.cpu, &mut ws.q, norm, self.eps);
         }
@@ -243,21 +254,21 @@ impl Pass<'_> {
             &mut ws.attention[group],
             &mut ws.mixed,
         );
-        let input = self.prepare(&mut ws.activations, &ws.mixed, &[o]);
-        self.linear(o, &input, &mut ws.added);
+        let input = ws.activations.prepare(self.cpu, &ws.mixed, self.kinds(&[o]));
+        self.linear(&input, [(o, &mut ws.added)]);
     }
 
-    /// Norm and feed-forward part of `residual`; leaves its result in `added`.
+    /// Adds `added` to the residual; then norm and feed-forward part of that, its result in `added`.
     fn ffn(&self, layer: &Layer, ws: &mut Workspace) {
-        ops::rms_norm(self.cpu, &ws.residual, &layer.ffn_norm, self.eps, &mut ws.normed);
+        let weight = &layer.ffn_norm;
+        let norm = NormInput { residual: &mut ws.residual, added: Some(&ws.added), weight, eps: self.eps };
         match &layer.ffn {
             Ffn::Dense { gate, up, down } => {
-                let input = self.prepare(&mut ws.activations, &ws.normed, &[gate, up]);
-                self.linear(gate, &input, &mut ws.gate);
-                self.linear(up, &input, &mut ws.up);
-                ops::swiglu(self.cpu, &ws.gate, &ws.up, &mut ws.activated);
-                let input = self.prepare(&mut ws.activations, &ws.activated, &[down]);
-                self.linear(down, &input, &mut ws.added);
+                let input = ws.activations.rms_norm(self.cpu, norm, &mut ws.normed, self.kinds(&[gate, up]));
+                self.linear(&input, [(gate, &mut ws.gate), (up, &mut ws.up)]);
+                let kinds = self.kinds(&[down]);
+                let input = ws.activations.swiglu(self.cpu, &ws.gate, &ws.up, &mut ws.activated, kinds);
+                self.linear(&input, [(down, &mut ws.added)]);
             }
         }
     }

@@ -4,9 +4,9 @@ use super::ModelError;
 use super::arch::names::Role;
 use super::config::{AttentionConfig, FfnConfig, LayerConfig, MixerConfig, ModelConfig};
 use super::tensors::{self, TensorSpec, f32_values, find};
-use crate::weights::WeightsFile;
+use crate::weights::{TensorView, WeightsFile};
 use limpid_kernels::Cpu;
-use limpid_kernels::buffer::Rows;
+use limpid_kernels::buffer::{LANES, Rows};
 use limpid_kernels::matrix::Matrix;
 use std::collections::HashMap;
 
@@ -106,31 +106,37 @@ impl Loaded {
         let total_bytes =
             specs.iter().filter_map(|(name, _)| file.tensor(name)).map(|t| t.bytes.len() as u64).sum();
         let mut done_bytes = 0;
-        let mut loaded = Self { matrices: HashMap::new(), vectors: HashMap::new() };
-        for (i, (name, spec)) in specs.iter().enumerate() {
-            if let Some((next, _)) = specs.get(i + 1) {
-                file.prefetch(next);
-            }
-            loaded.read(file, spec, cpu)?;
-            done_bytes += file.tensor(name).map_or(0, |tensor| tensor.bytes.len() as u64);
-            file.release(name);
+        let mut done = |n_bytes: usize| {
+            done_bytes += n_bytes as u64;
             progress(LoadProgress { done_bytes, total_bytes });
+        };
+        let mut loaded = Self { matrices: HashMap::new(), vectors: HashMap::new() };
+        for (_, spec) in &specs {
+            loaded.read(file, spec, cpu, &mut done)?;
         }
         Ok(loaded)
     }
 
-    fn read(&mut self, file: &WeightsFile, spec: &TensorSpec, cpu: &Cpu) -> Result<(), ModelError> {
+    fn read(
+        &mut self,
+        file: &WeightsFile,
+        spec: &TensorSpec,
+        cpu: &Cpu,
+        done: &mut dyn FnMut(usize),
+    ) -> Result<(), ModelError> {
         let view = find(file, spec)?;
         let key = (spec.role, spec.layer);
         match spec.shape[..] {
             [rows, cols] => {
-                let matrix = Matrix::pack(cpu, rows, cols, view.format, view.bytes).map_err(|source| {
+                let matrix = Matrix::zeroed(rows, cols, view.format).map_err(|source| {
                     ModelError::Matrix { path: file.path().to_owned(), name: view.name.to_owned(), source }
                 })?;
-                self.matrices.insert(key, matrix);
+                self.matrices.insert(key, repack(file, &view, matrix, cpu, done));
             }
             _ => {
                 self.vectors.insert(key, Rows::from_vector(&f32_values(&view, file)?)?);
+                file.release(view.name, 0..view.bytes.len());
+                done(view.bytes.len());
             }
         }
         Ok(())
@@ -170,4 +176,28 @@ impl Loaded {
             },
         }
     }
+}
+
+/// Bytes of a file that are read, repacked and given back at a time.
+const SLICE_BYTES: usize = 8 << 20;
+
+/// Fills `matrix`, which has the shape of the tensor, from the file.
+fn repack(
+    file: &WeightsFile,
+    tensor: &TensorView<'_>,
+    mut matrix: Matrix,
+    cpu: &Cpu,
+    done: &mut dyn FnMut(usize),
+) -> Matrix {
+    let row_bytes = tensor.bytes.len() / matrix.rows().max(1);
+    let n_rows = (SLICE_BYTES / row_bytes.max(1)).next_multiple_of(LANES);
+    for (i, slice) in tensor.bytes.chunks((n_rows * row_bytes).max(1)).enumerate() {
+        let start = i * n_rows * row_bytes;
+        let end = start + slice.len();
+        file.prefetch(tensor.name, end..end + SLICE_BYTES);
+        matrix.pack_rows(cpu, i * n_rows, slice);
+        file.release(tensor.name, start..end);
+        done(slice.len());
+    }
+    matrix
 }

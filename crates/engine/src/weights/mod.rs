@@ -210,22 +210,27 @@ impl WeightsFile {
         self.tensors().map(|t| t.n_elements() as u64).sum()
     }
 
-    /// Asks the system to start reading a tensor from disk, while another one is being worked on.
+    /// Asks the system to start reading `bytes` of a tensor from disk, while others are being worked on.
     /// Nothing happens for an unknown name or for bytes in memory.
-    pub fn prefetch(&self, name: &str) {
-        if let Some(&i) = self.by_name.get(name) {
-            let tensor = &self.tensors[i];
-            self.sources[tensor.source].prefetch(tensor.range.clone());
+    pub fn prefetch(&self, name: &str, bytes: Range<usize>) {
+        if let Some((source, range)) = self.place(name, bytes) {
+            source.prefetch(range);
         }
     }
 
-    /// Gives back the resident memory of a tensor that was copied or repacked. It may still be read: that reads the
-    /// file again. Nothing happens for an unknown name or for bytes in memory.
-    pub fn release(&self, name: &str) {
-        if let Some(&i) = self.by_name.get(name) {
-            let tensor = &self.tensors[i];
-            self.sources[tensor.source].release(tensor.range.clone());
+    /// Gives back the resident memory of `bytes` of a tensor that were copied or repacked. They may still be read: that
+    /// reads the file again. Nothing happens for an unknown name or for bytes in memory.
+    pub fn release(&self, name: &str, bytes: Range<usize>) {
+        if let Some((source, range)) = self.place(name, bytes) {
+            source.release(range);
         }
+    }
+
+    /// Where `bytes` of a tensor lie, as far as it has them.
+    fn place(&self, name: &str, bytes: Range<usize>) -> Option<(&Source, Range<usize>)> {
+        let tensor = &self.tensors[*self.by_name.get(name)?];
+        let at = |i: usize| tensor.range.start + i.min(tensor.range.len());
+        Some((&self.sources[tensor.source], at(bytes.start)..at(bytes.end)))
     }
 
     fn view<'a>(&'a self, tensor: &'a TensorEntry) -> TensorView<'a> {

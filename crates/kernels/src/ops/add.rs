@@ -29,9 +29,9 @@ pub fn add_bias(cpu: &Cpu, x: &mut Rows, bias: &Rows) {
 }
 
 /// Padded rows: 0 + 0 keeps the padding.
-struct AddTo<'a> {
-    x: &'a mut [f32],
-    y: &'a [f32],
+pub(super) struct AddTo<'a> {
+    pub(super) x: &'a mut [f32],
+    pub(super) y: &'a [f32],
 }
 
 impl Kernel for AddTo<'_> {

@@ -1,29 +1,28 @@
 //! Gated linear units: the activation inside a feed-forward block. No reductions: every element by itself.
 
+use super::{Activations, Kinds, Prepared};
 use crate::Cpu;
 use crate::buffer::Rows;
 use crate::simd::{self, Kernel, LANES, Simd, math};
 
-/// Columns that one work item takes: so few that one row keeps several threads busy.
-const COLUMNS_PER_ITEM: usize = 1024;
-
-/// `out = silu(gate) * up`, all `[n_rows, width]`, with `silu(x) = x / (1 + e^-x)` (Shazeer 2020, "GLU Variants").
-pub fn swiglu(cpu: &Cpu, gate: &Rows, up: &Rows, out: &mut Rows) {
-    assert_eq!((gate.n_rows(), gate.width()), (up.n_rows(), up.width()));
-    assert_eq!(gate.width(), out.width());
-    out.set_n_rows(gate.n_rows());
-    let stride = out.stride();
-    let items_per_row = stride.div_ceil(COLUMNS_PER_ITEM);
-    let n_items = gate.n_rows() * items_per_row;
-    let out = out.shared();
-    cpu.pool.for_each(n_items, &|item| {
-        let (i, start) = (item / items_per_row, item % items_per_row * COLUMNS_PER_ITEM);
-        let len = COLUMNS_PER_ITEM.min(stride - start);
-        let (gate, up) = (&gate.padded_row(i)[start..][..len], &up.padded_row(i)[start..][..len]);
-        // SAFETY: each item takes its own columns of its own row.
-        let out = unsafe { out.part(i, start, len) };
-        simd::run_f32(cpu.isa, Swiglu { gate, up, out });
-    });
+impl Activations {
+    /// `out = silu(gate) * up`, all `[n_rows, width]`, with `silu(x) = x / (1 + e^-x)` (Shazeer 2020, "GLU Variants"),
+    /// and the forms of that, in one pass.
+    pub fn swiglu<'a>(
+        &'a mut self,
+        cpu: &Cpu,
+        gate: &Rows,
+        up: &Rows,
+        out: &'a mut Rows,
+        kinds: Kinds,
+    ) -> Prepared<'a> {
+        assert_eq!((gate.n_rows(), gate.width()), (up.n_rows(), up.width()));
+        assert_eq!(gate.width(), out.width());
+        out.set_n_rows(gate.n_rows());
+        self.make(cpu, out, kinds, &|i, out| {
+            simd::run_f32(cpu.isa, Swiglu { gate: gate.padded_row(i), up: up.padded_row(i), out });
+        })
+    }
 }
 
 /// Whole vectors of padded rows: silu(0) * 0 keeps the padding.

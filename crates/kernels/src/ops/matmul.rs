@@ -12,9 +12,10 @@
 use super::{Compute, Prepared};
 use crate::Cpu;
 use crate::buffer::{Rows, SharedRows};
+use crate::isa::Isa;
 use crate::matrix::{Matrix, Panels};
 use crate::quant::floats::Bf16Pair;
-use crate::quant::{FloatPanel, Format, IntPanel, Panel, Record};
+use crate::quant::{FloatPanel, Format, IntPanel, Panel, Record, prefetch_ahead};
 use crate::simd::{self, Kernel, LANES, Simd};
 use std::ops::Range;
 
@@ -23,63 +24,94 @@ const RANGES_PER_THREAD: usize = 8;
 
 /// `x` must hold the forms that `w` wants in this mode ([`super::Kinds::of`]). Sets `out`'s number of rows.
 pub fn matmul(cpu: &Cpu, w: &Matrix, compute: Compute, x: &Prepared<'_>, out: &mut Rows) {
-    assert_eq!(w.cols(), x.rows.width(), "the matrix is for rows of another width");
-    assert_eq!(w.rows(), out.width(), "the result has another width");
-    out.set_n_rows(x.rows.n_rows());
-    let job = Job { cpu, n_panels: w.rows().div_ceil(LANES), compute, x: *x, out: out.shared() };
-    match w.panels() {
-        Panels::F32(panels) => job.floats(panels),
-        Panels::F16(panels) => job.floats(panels),
-        Panels::BF16(panels) if compute == Compute::Fast => job.bf16(panels),
-        Panels::BF16(panels) => job.floats(panels),
-        Panels::Q4_0(panels) => job.quantized(panels),
-        Panels::Q4_1(panels) => job.quantized(panels),
-        Panels::Q5_0(panels) => job.quantized(panels),
-        Panels::Q5_1(panels) => job.quantized(panels),
-        Panels::Q8_0(panels) => job.quantized(panels),
-        Panels::Q4_K(panels) => job.quantized(panels),
-        Panels::Q5_K(panels) => job.quantized(panels),
-        Panels::Q6_K(panels) => job.quantized(panels),
-    }
+    matmuls(cpu, compute, x, [(w, out)]);
+}
+
+/// The products of several matrices with the same rows, in one pass: as [`matmul`] for each.
+pub fn matmuls<const N: usize>(
+    cpu: &Cpu,
+    compute: Compute,
+    x: &Prepared<'_>,
+    products: [(&Matrix, &mut Rows); N],
+) {
+    let n_panels: usize = products.iter().map(|(w, _)| w.rows().div_ceil(LANES)).sum();
+    // Whole pairs of panels, for the tiles of two.
+    let range_len = n_panels.div_ceil(cpu.pool.n_threads() * RANGES_PER_THREAD).next_multiple_of(2);
+    let jobs = products.map(|(w, out)| Job::new(w, compute, *x, out, range_len));
+    let n_ranges = jobs.iter().map(Job::n_ranges).sum();
+    cpu.pool.for_each(n_ranges, &|mut i| {
+        for job in &jobs {
+            if i < job.n_ranges() {
+                return job.run(cpu.isa, i);
+            }
+            i -= job.n_ranges();
+        }
+    });
 }
 
 /// One matmul: what its threads share.
 struct Job<'a> {
-    cpu: &'a Cpu,
+    w: &'a Matrix,
     n_panels: usize,
+    range_len: usize,
     compute: Compute,
     x: Prepared<'a>,
     out: SharedRows<'a>,
 }
 
 impl<'a> Job<'a> {
-    fn quantized<P: IntPanel>(&self, panels: &[P]) {
-        match self.compute {
-            Compute::Fast => {
-                let records = self.x.records.expect("int8 activations were not prepared");
-                self.run(&IntTiles { job: self, panels, records });
-            }
-            Compute::F32 => self.run(&UnpackedTiles { job: self, panels }),
+    fn new(w: &'a Matrix, compute: Compute, x: Prepared<'a>, out: &'a mut Rows, range_len: usize) -> Self {
+        assert_eq!(w.cols(), x.rows.width(), "the matrix is for rows of another width");
+        assert_eq!(w.rows(), out.width(), "the result has another width");
+        out.set_n_rows(x.rows.n_rows());
+        Self { w, n_panels: w.rows().div_ceil(LANES), range_len, compute, x, out: out.shared() }
+    }
+
+    /// Ranges of panels that threads claim.
+    fn n_ranges(&self) -> usize {
+        self.n_panels.div_ceil(self.range_len)
+    }
+
+    /// All tokens with the panels of range i.
+    fn run(&self, isa: Isa, i: usize) {
+        let range = i * self.range_len..self.n_panels.min((i + 1) * self.range_len);
+        match self.w.panels() {
+            Panels::F32(panels) => self.floats(isa, panels, range),
+            Panels::F16(panels) => self.floats(isa, panels, range),
+            Panels::BF16(panels) if self.compute == Compute::Fast => self.bf16(isa, panels, range),
+            Panels::BF16(panels) => self.floats(isa, panels, range),
+            Panels::Q4_0(panels) => self.quantized(isa, panels, range),
+            Panels::Q4_1(panels) => self.quantized(isa, panels, range),
+            Panels::Q5_0(panels) => self.quantized(isa, panels, range),
+            Panels::Q5_1(panels) => self.quantized(isa, panels, range),
+            Panels::Q8_0(panels) => self.quantized(isa, panels, range),
+            Panels::Q4_K(panels) => self.quantized(isa, panels, range),
+            Panels::Q5_K(panels) => self.quantized(isa, panels, range),
+            Panels::Q6_K(panels) => self.quantized(isa, panels, range),
         }
     }
 
-    fn floats<P: FloatPanel>(&self, panels: &[P]) {
-        self.run(&FloatTiles { job: self, panels });
+    fn quantized<P: IntPanel>(&self, isa: Isa, panels: &[P], range: Range<usize>) {
+        match self.compute {
+            Compute::Fast => {
+                let records = self.x.records.expect("int8 activations were not prepared");
+                simd::run(isa, self.over(&IntTiles { job: self, panels, records }, range));
+            }
+            Compute::F32 => simd::run_f32(isa, self.over(&UnpackedTiles { job: self, panels }, range)),
+        }
     }
 
-    fn bf16(&self, panels: &[Bf16Pair]) {
+    fn floats<P: FloatPanel>(&self, isa: Isa, panels: &[P], range: Range<usize>) {
+        simd::run_f32(isa, self.over(&FloatTiles { job: self, panels }, range));
+    }
+
+    fn bf16(&self, isa: Isa, panels: &[Bf16Pair], range: Range<usize>) {
         let x = self.x.bf16.expect("bf16 activations were not prepared");
-        self.run(&Bf16Tiles { job: self, panels, x });
+        simd::run_bf16(isa, self.over(&Bf16Tiles { job: self, panels, x }, range));
     }
 
-    /// All panels, in ranges that threads claim.
-    fn run(&self, tiles: &(impl Tiles + Sync)) {
-        let n_ranges = self.n_panels.min(self.cpu.pool.n_threads() * RANGES_PER_THREAD);
-        let start = |i: usize| i * self.n_panels / n_ranges;
-        self.cpu.pool.for_each(n_ranges, &|i| {
-            let range = start(i)..start(i + 1);
-            simd::run(self.cpu.isa, PanelRange { tiles, n_tokens: self.x.rows.n_rows(), range });
-        });
+    fn over<'k, K: Tiles>(&self, tiles: &'k K, range: Range<usize>) -> PanelRange<'k, K> {
+        PanelRange { tiles, n_tokens: self.x.rows.n_rows(), range }
     }
 
     /// Where the values of T tokens for the rows of R panels from p on go.
@@ -223,6 +255,7 @@ impl<P: FloatPanel> Tiles for FloatTiles<'_, P> {
         let panels: [&[P]; R] = std::array::from_fn(|r| &self.panels[(p + r) * n_pairs..][..n_pairs]);
         let mut chains = [[[s.splat(0.0); T]; R]; 2];
         for i in 0..n_pairs {
+            prefetch_ahead(s, R, &panels[0][i]);
             let mut pairs = [panels[0][i].pair(s); R];
             for r in 1..R {
                 pairs[r] = panels[r][i].pair(s);
@@ -244,7 +277,7 @@ impl<P: FloatPanel> Tiles for FloatTiles<'_, P> {
 struct Bf16Tiles<'a> {
     job: &'a Job<'a>,
     panels: &'a [Bf16Pair],
-    x: &'a [f32],
+    x: &'a [u16],
 }
 
 impl Tiles for Bf16Tiles<'_> {
@@ -254,7 +287,7 @@ impl Tiles for Bf16Tiles<'_> {
     fn tile<S: Simd, const R: usize, const T: usize>(&self, s: S, p: usize, first: usize) {
         let rows = self.job.x.rows;
         let (n_pairs, stride) = (rows.width().div_ceil(2), rows.stride());
-        let x: [&[[f32; 2]]; T] =
+        let x: [&[[u16; 2]]; T] =
             std::array::from_fn(|t| &self.x[(first + t) * stride..][..stride].as_chunks().0[..n_pairs]);
         let panels: [&[Bf16Pair]; R] = std::array::from_fn(|r| &self.panels[(p + r) * n_pairs..][..n_pairs]);
         let mut chains = [[[s.splat(0.0); T]; R]; 2];
@@ -269,23 +302,23 @@ impl Tiles for Bf16Tiles<'_> {
     }
 }
 
-/// The second product of pair i of each row is added first, as the dot product instruction does.
+/// Adds the two products of pair i of each row.
 #[inline(always)]
 fn add_pair<S: Simd, const R: usize, const T: usize>(
     s: S,
     panels: [&[Bf16Pair]; R],
-    x: [&[[f32; 2]]; T],
+    x: [&[[u16; 2]]; T],
     i: usize,
     chains: &mut [[S::F; T]; R],
 ) {
-    let mut pairs = [panels[0][i].pair(s); R];
+    prefetch_ahead(s, R, &panels[0][i]);
+    let mut w = [panels[0][i].bf16(s); R];
     for r in 1..R {
-        pairs[r] = panels[r][i].pair(s);
+        w[r] = panels[r][i].bf16(s);
     }
     for t in 0..T {
-        let (a, b) = (s.splat(x[t][i][0]), s.splat(x[t][i][1]));
         for r in 0..R {
-            chains[r][t] = s.fma(pairs[r].0, a, s.fma(pairs[r].1, b, chains[r][t]));
+            chains[r][t] = s.dot_bf16(chains[r][t], w[r], &x[t][i]);
         }
     }
 }

@@ -18,10 +18,9 @@ pub use activations::{Activations, Kinds, Prepared};
 pub use add::{add, add_bias};
 pub use attention::{AttentionParams, AttentionRow, AttentionScratch, attention};
 pub use embed::embed;
-pub use glu::swiglu;
 pub use kv::{KvFormat, KvShape, KvSlot, KvStorage, PAGE_LEN, kv_write};
-pub use matmul::matmul;
-pub use norm::{rms_norm, rms_norm_heads};
+pub use matmul::{matmul, matmuls};
+pub use norm::{NormInput, rms_norm_heads};
 pub use rope::{RopeAngles, RopeError, RopeScaling, RopeStyle, RopeTable, rope};
 
 /// What a forward pass may round on the way.

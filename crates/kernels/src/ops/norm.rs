@@ -4,23 +4,49 @@
 //! vectors are added into one accumulator, odd ones into another, by fused multiply-add; the two are added, then the
 //! lanes by `Simd::sum`. All in f32, as is what follows: `scale = 1 / sqrt(sum / n + eps)`, `y = (x * scale) * weight`.
 
+use super::add::AddTo;
+use super::{Activations, Kinds, Prepared};
 use crate::Cpu;
 use crate::buffer::Rows;
 use crate::simd::{self, Kernel, LANES, Simd};
 
-/// RMSNorm of each row: `x` and `out` are `[n_rows, width]`, `weight` is one row of the same width.
-pub fn rms_norm(cpu: &Cpu, x: &Rows, weight: &Rows, eps: f32, out: &mut Rows) {
-    assert_eq!((1, x.width()), (weight.n_rows(), weight.width()));
-    assert_eq!(x.width(), out.width());
-    out.set_n_rows(x.n_rows());
-    let n_rows = x.n_rows();
-    let out = out.shared();
-    cpu.pool.for_each(n_rows, &|i| {
-        // SAFETY: each item takes its own row.
-        let out = unsafe { out.part(i, 0, x.width()) };
-        out.copy_from_slice(x.row(i));
-        simd::run_f32(cpu.isa, Norm { x: out, weight: weight.row(0), eps });
-    });
+/// What a norm reads.
+pub struct NormInput<'a> {
+    /// `[n_rows, width]`.
+    pub residual: &'a mut Rows,
+    /// Added to the residual first: what the part of the model before gave.
+    pub added: Option<&'a Rows>,
+    /// One row of the same width.
+    pub weight: &'a Rows,
+    pub eps: f32,
+}
+
+impl Activations {
+    /// `residual += added`; then RMSNorm of each row of it into `out`, and the forms of that, in one pass.
+    pub fn rms_norm<'a>(
+        &'a mut self,
+        cpu: &Cpu,
+        input: NormInput<'_>,
+        out: &'a mut Rows,
+        kinds: Kinds,
+    ) -> Prepared<'a> {
+        let NormInput { residual, added, weight, eps } = input;
+        let (n_rows, width) = (residual.n_rows(), residual.width());
+        assert_eq!((1, width), (weight.n_rows(), weight.width()));
+        assert_eq!(width, out.width());
+        assert!(added.is_none_or(|added| (added.n_rows(), added.width()) == (n_rows, width)));
+        out.set_n_rows(n_rows);
+        let residual = residual.shared();
+        self.make(cpu, out, kinds, &|i, out| {
+            // SAFETY: each item takes its own row.
+            let x = unsafe { residual.row(i) };
+            if let Some(added) = added {
+                simd::run_f32(cpu.isa, AddTo { x, y: added.padded_row(i) });
+            }
+            out.copy_from_slice(x);
+            simd::run_f32(cpu.isa, Norm { x: &mut out[..width], weight: weight.row(0), eps });
+        })
+    }
 }
 
 /// RMSNorm of each head by itself, in place: `x` is `[n_rows, n_heads * head_dim]`, `weight` one row of `head_dim`.

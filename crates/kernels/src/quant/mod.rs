@@ -28,12 +28,42 @@ pub(crate) trait Panel: Plain {
     /// Bytes that `LEN` weights of one row take in a file.
     const ROW_BYTES: usize;
 
-    /// Takes `ROW_BYTES` bytes of each of 16 rows (of the last panel of an odd number of floats: fewer).
-    fn pack(&mut self, rows: [&[u8]; LANES]);
+    /// Takes 16 whole rows as they lie in a file; those that are not there are empty and stand for zeros. `panels` are
+    /// zeros before.
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]);
 
     /// The weights as f32, bit for bit as the `gguf` package dequantizes them: `out[k][row]`, `LEN` of them.
     /// Plain code: only f32 mode and the embedding use it, and one copy for all instruction sets is enough.
     fn unpack(&self, out: &mut [[f32; LANES]]);
+}
+
+/// Calls `pack` for each panel with its block of each row.
+fn pack_blocks<P: Panel>(panels: &mut [P], rows: [&[u8]; LANES], pack: impl Fn(&mut P, [&[u8]; LANES])) {
+    /// All formats read zeros as weights of 0.
+    const ZEROS: [u8; Format::MAX_BLOCK_BYTES] = [0; Format::MAX_BLOCK_BYTES];
+    for (b, panel) in panels.iter_mut().enumerate() {
+        let block = b * P::ROW_BYTES..(b + 1) * P::ROW_BYTES;
+        pack(panel, rows.map(|row| row.get(block.clone()).unwrap_or(&ZEROS[..P::ROW_BYTES])));
+    }
+}
+
+/// Sixteen bytes from `start` on, to be worked on all at once.
+#[inline(always)]
+fn sixteen(bytes: &[u8], start: usize) -> u128 {
+    u128::from_le_bytes(*bytes[start..].first_chunk().expect("a whole block"))
+}
+
+/// The same byte sixteen times.
+const fn repeated(byte: u8) -> u128 {
+    u128::from_le_bytes([byte; 16])
+}
+
+/// Dword i of `bytes` becomes dword `row` of chunk i of 64 bytes: how weights lie in a panel.
+#[inline(always)]
+fn put_dwords<const N: usize>(chunks: &mut [u8; N], row: usize, bytes: u128) {
+    for (i, dword) in bytes.to_le_bytes().as_chunks::<4>().0.iter().enumerate() {
+        chunks[i * 64 + row * 4..][..4].copy_from_slice(dword);
+    }
 }
 
 /// 16 scales as f32.
@@ -63,7 +93,7 @@ const AHEAD: usize = 8192;
 /// Asks for what lies [`AHEAD`] of `piece`. Only tiles of one panel do so: with two there are many tokens, and the
 /// panels stay in the cache.
 #[inline(always)]
-fn prefetch_ahead<S: Simd, T>(s: S, n_panels: usize, piece: &T) {
+pub(crate) fn prefetch_ahead<S: Simd, T>(s: S, n_panels: usize, piece: &T) {
     if n_panels > 1 {
         return;
     }
@@ -165,6 +195,7 @@ impl Format {
 
     /// The longest block of any format.
     pub const MAX_BLOCK_LEN: usize = 256;
+    const MAX_BLOCK_BYTES: usize = 256;
 
     /// Weights in one quantization block; 1 for plain floats. A row is a whole number of blocks.
     pub const fn block_len(self) -> usize {

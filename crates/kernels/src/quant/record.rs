@@ -1,6 +1,7 @@
 //! Activations as the integer formats read them.
 
 use crate::buffer::Plain;
+use crate::simd::{LANES, Simd};
 
 /// Up to 256 neighbouring activations of one row: x = scale * q, |q| <= 127. One record serves all integer formats.
 ///
@@ -35,7 +36,8 @@ impl Record {
     }
 
     /// From up to 256 activations; those that are missing count as 0.
-    pub(crate) fn quantize(&mut self, x: &[f32]) {
+    #[inline(always)]
+    pub(crate) fn quantize<S: Simd>(&mut self, s: S, x: &[f32]) {
         const SMALLEST: u32 = (127 - 110) << 23; // the bits of 2^-110
         const INFINITY: u32 = 255 << 23;
         let amax = x.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0);
@@ -54,11 +56,16 @@ impl Record {
         }
         let amax = f32::from_bits(amax);
         self.scale = amax / 127.0;
-        let inverse = 127.0 / amax;
-        for (q, x) in self.q.iter_mut().zip(x) {
-            *q = (x * inverse).round_ties_even() as i8;
+        let inverse = s.splat(127.0 / amax);
+        let (q, _) = self.q.as_chunks_mut::<LANES>();
+        for (q, x) in q.iter_mut().zip(x.chunks(LANES)) {
+            let x = match x.as_array() {
+                Some(x) => s.load(x),
+                None => s.load_partial(x),
+            };
+            s.store_i8(s.round_to_i32(s.mul(x, inverse)), q);
         }
-        for (sum, q) in self.sums_16.as_flattened_mut().iter_mut().zip(self.q.chunks_exact(16)) {
+        for (sum, q) in self.sums_16.as_flattened_mut().iter_mut().zip(q.iter()) {
             *sum = q.iter().map(|&q| i16::from(q)).sum();
         }
         for (sum, [a, b]) in self.sums_32.as_flattened_mut().iter_mut().zip(self.sums_16) {
@@ -70,11 +77,48 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
+    use crate::simd::{self, Kernel};
 
+    struct Quantize<'a>(&'a [f32]);
+
+    impl Kernel for Quantize<'_> {
+        type Output = Record;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Record {
+            let mut record = Record { q: [1; 256], sums_16: [[1; 2]; 8], sums_32: [[1; 2]; 4], scale: 1.0 };
+            record.quantize(s, self.0);
+            record
+        }
+    }
+
+    /// The same on all instruction sets, and what the formula says.
     fn record_of(x: &[f32]) -> Record {
-        let mut record = Record { q: [1; 256], sums_16: [[1; 2]; 8], sums_32: [[1; 2]; 4], scale: 1.0 };
-        record.quantize(x);
+        let record = simd::run(Isa::Portable, Quantize(x));
+        let amax = x.iter().fold(0.0_f32, |amax, x| amax.max(x.abs()));
+        for isa in Isa::available() {
+            let found = simd::run(isa, Quantize(x));
+            assert_eq!(found.scale.to_bits(), record.scale.to_bits(), "{isa}");
+            assert_eq!(
+                (found.q, found.sums_16, found.sums_32),
+                (record.q, record.sums_16, record.sums_32),
+                "{isa}"
+            );
+        }
+        if record.scale > 0.0 {
+            let q = |x: &f32| (x * (127.0 / amax)).round_ties_even() as i8;
+            assert!(x.iter().map(q).eq(record.q[..x.len()].iter().copied()));
+        }
         record
+    }
+
+    #[test]
+    fn halves_go_to_the_even_neighbour() {
+        let x: Vec<f32> = (0..250).map(|i| i as f32 / 2.0 - 62.0).chain([127.0]).collect();
+        for n_missing in 0..20 {
+            record_of(&x[n_missing..]);
+        }
     }
 
     #[test]

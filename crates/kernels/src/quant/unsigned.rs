@@ -1,13 +1,14 @@
 //! Weights that are unsigned integers of few bits, 32 of 16 rows at a time: how they lie in a file and in memory, and
 //! which integer cores multiply by them. What they are worth is for each format to say.
 
+use super::{put_dwords, repeated, sixteen};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
 /// 32 weights of one row, as both files and memory hold them.
 pub(crate) struct Row {
     /// Byte i: the low four bits of weight i, above them those of weight i + 16.
-    nibbles: [u8; 16],
+    nibbles: u128,
     /// Bit k: the fifth bit of weight k, if there are five.
     high: u32,
 }
@@ -57,7 +58,7 @@ impl Unsigned for U4 {
     const BITS: usize = 4;
 
     fn row_of_block(block: &[u8]) -> Row {
-        Row { nibbles: *block.first_chunk().expect("16 bytes of nibbles"), high: 0 }
+        Row { nibbles: sixteen(block, 0), high: 0 }
     }
 
     fn row_of_super_block(block: &[u8], j: usize) -> Row {
@@ -65,7 +66,7 @@ impl Unsigned for U4 {
     }
 
     fn set_row(&mut self, r: usize, row: &Row) {
-        spread(&row.nibbles, r, &mut self.0);
+        put_dwords(&mut self.0, r, row.nibbles);
     }
 
     fn get(&self, k: usize, r: usize) -> u8 {
@@ -111,7 +112,7 @@ impl Unsigned for U5 {
     /// In a file: all fifth bits, then the nibbles.
     fn row_of_block(block: &[u8]) -> Row {
         let (high, nibbles) = block.split_first_chunk().expect("4 bytes of fifth bits");
-        Row { nibbles: *nibbles.first_chunk().expect("16 bytes of nibbles"), high: u32::from_le_bytes(*high) }
+        Row { nibbles: sixteen(nibbles, 0), high: u32::from_le_bytes(*high) }
     }
 
     /// In a file: 32 bytes, byte k has the fifth bit of weight k of sub-block j in its bit j. Then the nibbles.
@@ -123,7 +124,7 @@ impl Unsigned for U5 {
     }
 
     fn set_row(&mut self, r: usize, row: &Row) {
-        spread(&row.nibbles, r, &mut self.low);
+        put_dwords(&mut self.low, r, row.nibbles);
         // Byte b: of weights b, 4 + b, ... 28 + b.
         let every_fourth = |b: usize| {
             let x = row.high >> b & 0x1111_1111;
@@ -166,13 +167,6 @@ fn low_bits(bytes: u64) -> u8 {
     ((bytes & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
-/// Dword i of row r becomes dword r of chunk i.
-fn spread(nibbles: &[u8; 16], r: usize, to: &mut [u8; 256]) {
-    for (i, dword) in nibbles.as_chunks::<4>().0.iter().enumerate() {
-        to[i * 64 + r * 4..][..4].copy_from_slice(dword);
-    }
-}
-
 /// Nibble k of row r, of 32.
 pub(super) fn nibble(nibbles: &[u8; 256], k: usize, r: usize) -> u8 {
     let byte = nibbles[k % 16 / 4 * 64 + r * 4 + k % 4];
@@ -180,15 +174,7 @@ pub(super) fn nibble(nibbles: &[u8; 256], k: usize, r: usize) -> u8 {
 }
 
 /// A super-block's nibbles are 4 times 32 bytes, whose low nibbles are sub-block 2 i and whose high ones 2 i + 1.
-fn nibbles_of_super_block(bytes: &[u8], j: usize) -> [u8; 16] {
-    const LOW: u128 = u128::from_le_bytes([15; 16]);
-    let sixteen = |i: usize| u128::from_le_bytes(*bytes[j / 2 * 32 + i..].first_chunk().expect("32 bytes"));
-    // All 16 bytes at once: a row of a large model has many of them.
-    let (first, second) = (sixteen(0), sixteen(16));
-    let both = if j.is_multiple_of(2) {
-        first & LOW | (second & LOW) << 4
-    } else {
-        first >> 4 & LOW | second & !LOW
-    };
-    both.to_le_bytes()
+fn nibbles_of_super_block(bytes: &[u8], j: usize) -> u128 {
+    let nibbles = |start| sixteen(bytes, j / 2 * 32 + start) >> (j % 2 * 4) & repeated(15);
+    nibbles(0) | nibbles(16) << 4
 }

@@ -300,6 +300,23 @@ impl Simd for Avx2 {
         let second = both!(h => _mm256_castsi256_ps(_mm256_and_si256(pairs[h], high)));
         (first, second)
     }
+    type Bf16 = [Self::F; 2];
+    #[inline(always)]
+    fn load_bf16(self, from: &[u16; 2 * LANES]) -> Self::Bf16 {
+        self.load_bf16_pairs(from).into()
+    }
+    #[inline(always)]
+    fn dot_bf16(self, acc: Self::F, w: Self::Bf16, a: &[u16; 2]) -> Self::F {
+        let (first, second) = unsafe {
+            let pair = _mm256_set1_epi32(i32::from(a[0]) | i32::from(a[1]) << 16);
+            let high = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+            (
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pair)),
+                _mm256_castsi256_ps(_mm256_and_si256(pair, high)),
+            )
+        };
+        self.fma(w[0], [first; 2], self.fma(w[1], [second; 2], acc))
+    }
     #[inline(always)]
     fn load_i8(self, from: &[i8; LANES]) -> Self::I {
         both!(h => _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.as_ptr().add(h * 8).cast())))
@@ -307,6 +324,15 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load_u8(self, from: &[u8; LANES]) -> Self::I {
         both!(h => _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().add(h * 8).cast())))
+    }
+    #[inline(always)]
+    fn store_i8(self, x: Self::I, to: &mut [i8; LANES]) {
+        unsafe {
+            // Packing works within each half of a register, so quarters 1 and 2 come out in each other's place.
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(x[0], x[1]));
+            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), bytes);
+        }
     }
 
     #[inline(always)]

@@ -12,23 +12,48 @@ use std::arch::x86_64::*;
 use unpack::{U4, U5, U6, Unpack, broadcast_4, chunk};
 
 #[derive(Clone, Copy)]
-pub struct Avx512<const VNNI: bool>(());
+pub struct Avx512<const VNNI: bool, const BF16: bool>(());
 
 /// # Safety
 /// The processor must have AVX-512 F, BW, DQ and VL.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512::<false>(()))
+    kernel.run(Avx512::<false, false>(()))
 }
 
 /// # Safety
 /// The processor must have AVX-512 F, BW, DQ, VL and VNNI.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub unsafe fn run_vnni<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512::<true>(()))
+    kernel.run(Avx512::<true, false>(()))
 }
 
-impl<const VNNI: bool> Avx512<VNNI> {
+/// # Safety
+/// The processor must have AVX-512 F, BW, DQ, VL, VNNI and BF16.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")]
+pub unsafe fn run_bf16<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512::<true, true>(()))
+}
+
+/// The first and the second bf16 of each dword.
+#[inline(always)]
+fn bf16_pairs(pairs: __m512i) -> (__m512, __m512) {
+    unsafe {
+        let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+        (
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)),
+            _mm512_castsi512_ps(_mm512_and_si512(pairs, high)),
+        )
+    }
+}
+
+/// The same bits under the name that the dot product wants.
+#[inline(always)]
+fn bf16_lanes(pairs: __m512i) -> __m512bh {
+    unsafe { std::mem::transmute(pairs) }
+}
+
+impl<const VNNI: bool, const BF16: bool> Avx512<VNNI, BF16> {
     /// acc + the four products of unsigned `w` and signed `a` in each dword. Without VNNI the products of two bytes
     /// are summed in 16 bits, so `w` must be at most 128: 128 * 127 * 2 = 32,512.
     #[inline(always)]
@@ -192,7 +217,7 @@ impl<const VNNI: bool> Avx512<VNNI> {
     }
 }
 
-impl<const VNNI: bool> Simd for Avx512<VNNI> {
+impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
     type F = __m512;
     type I = __m512i;
     /// With VNNI as i32. Without, as i16, twice in each dword: `vpmaddwd` adds two neighbours and multiplies by it at
@@ -285,13 +310,22 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
     #[inline(always)]
     fn load_bf16_pairs(self, from: &[u16; 2 * LANES]) -> (Self::F, Self::F) {
+        bf16_pairs(self.load_bf16(from))
+    }
+    type Bf16 = __m512i;
+    #[inline(always)]
+    fn load_bf16(self, from: &[u16; 2 * LANES]) -> Self::Bf16 {
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn dot_bf16(self, acc: Self::F, w: Self::Bf16, a: &[u16; 2]) -> Self::F {
         unsafe {
-            let pairs = _mm512_loadu_si512(from.as_ptr().cast());
-            let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
-            (
-                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)),
-                _mm512_castsi512_ps(_mm512_and_si512(pairs, high)),
-            )
+            let a = _mm512_set1_epi32(i32::from(a[0]) | i32::from(a[1]) << 16);
+            if BF16 {
+                return _mm512_dpbf16_ps(acc, bf16_lanes(w), bf16_lanes(a));
+            }
+            let ((w0, w1), (a0, a1)) = (bf16_pairs(w), bf16_pairs(a));
+            self.fma(w0, a0, self.fma(w1, a1, acc))
         }
     }
     #[inline(always)]
@@ -301,6 +335,10 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     #[inline(always)]
     fn load_u8(self, from: &[u8; LANES]) -> Self::I {
         unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn store_i8(self, x: Self::I, to: &mut [i8; LANES]) {
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(x)) }
     }
 
     #[inline(always)]
@@ -470,6 +508,12 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         let zero = self.splat_i32(0);
         unsafe {
             match kind {
+                Peak::Bf16 if BF16 => {
+                    let one = bf16_lanes(_mm512_set1_epi16(0x3f80));
+                    let step = |sum, x| _mm512_dpbf16_ps(sum, bf16_lanes(_mm512_castps_si512(x)), one);
+                    repeat::<_, PEAK_STEPS>(rounds, self.splat(0.0), step);
+                    2
+                }
                 Peak::F32 | Peak::Bf16 => {
                     let one = self.splat(1.0);
                     repeat::<_, PEAK_STEPS>(rounds, self.splat(0.0), |sum, x| _mm512_fmadd_ps(x, one, sum));

@@ -70,7 +70,7 @@ pub fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         Isa::Avx512 => unsafe { avx512::run(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Isa::Avx512Vnni => unsafe { avx512::run_vnni(kernel) },
+        Isa::Avx512Vnni | Isa::Avx512Bf16 => unsafe { avx512::run_vnni(kernel) },
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("Isa::choose gives Portable only"),
     }
@@ -81,11 +81,21 @@ pub fn run_f32<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as in `run`; AVX-512 with VNNI includes AVX-512.
-        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512::run(kernel) },
+        Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => unsafe { avx512::run(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as in `run`.
         Isa::Avx2 => unsafe { avx2::run(kernel) },
         _ => kernel.run(portable::Portable),
+    }
+}
+
+/// As [`run_f32`], for a kernel that uses [`Simd::dot_bf16`].
+pub fn run_bf16<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as in `run`.
+        Isa::Avx512Bf16 => unsafe { avx512::run_bf16(kernel) },
+        _ => run_f32(isa, kernel),
     }
 }
 
@@ -140,8 +150,17 @@ pub trait Simd: Copy {
     fn store_f16(self, x: Self::F, to: &mut [u16; LANES]);
     /// 16 pairs of bf16: the first and the second of each.
     fn load_bf16_pairs(self, from: &[u16; 2 * LANES]) -> (Self::F, Self::F);
+    /// The same pairs in the form in which `dot_bf16` multiplies by them.
+    type Bf16: Copy;
+    fn load_bf16(self, from: &[u16; 2 * LANES]) -> Self::Bf16;
+    /// For each pair w of weights: fma(w[0], a[0], fma(w[1], a[1], acc)), a token's pair of bf16. That is what
+    /// `vdpbf16ps` does with all numbers but those below 2^-126, which it takes, and gives, as 0: there, and only
+    /// there, instruction sets may differ.
+    fn dot_bf16(self, acc: Self::F, w: Self::Bf16, a: &[u16; 2]) -> Self::F;
     fn load_i8(self, from: &[i8; LANES]) -> Self::I;
     fn load_u8(self, from: &[u8; LANES]) -> Self::I;
+    /// Lanes must be within the range of i8.
+    fn store_i8(self, x: Self::I, to: &mut [i8; LANES]);
 
     // ---- integer cores: exact sums over a sub-block of 32 k, for R panels of 16 rows and T tokens. `w[r]` holds row
     // 16 r + i in dword i of each 64 bytes; `a[t]` are a token's activations. Every core adds to `acc[r][t]`.

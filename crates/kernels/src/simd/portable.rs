@@ -132,6 +132,16 @@ impl Simd for Portable {
         let of = |odd: usize| std::array::from_fn(|i| bf16::from_bits(from[2 * i + odd]).to_f32());
         (of(0), of(1))
     }
+    type Bf16 = [Self::F; 2];
+    #[inline(never)]
+    fn load_bf16(self, from: &[u16; 2 * LANES]) -> Self::Bf16 {
+        self.load_bf16_pairs(from).into()
+    }
+    #[inline(never)]
+    fn dot_bf16(self, acc: Self::F, w: Self::Bf16, a: &[u16; 2]) -> Self::F {
+        let a = a.map(|bits| self.splat(bf16::from_bits(bits).to_f32()));
+        self.fma(w[0], a[0], self.fma(w[1], a[1], acc))
+    }
     #[inline(never)]
     fn load_i8(self, from: &[i8; LANES]) -> Self::I {
         each(*from, i32::from)
@@ -139,6 +149,10 @@ impl Simd for Portable {
     #[inline(never)]
     fn load_u8(self, from: &[u8; LANES]) -> Self::I {
         each(*from, i32::from)
+    }
+    #[inline(never)]
+    fn store_i8(self, x: Self::I, to: &mut [i8; LANES]) {
+        *to = each(x, |x| x as i8);
     }
 
     #[inline(never)]

@@ -1,6 +1,6 @@
 //! Every implementation against the portable one, bit for bit, and the functions of `math` against f64.
 
-use super::{Kernel, LANES, Simd, math, run, run_f32};
+use super::{Kernel, LANES, Simd, math, run, run_bf16, run_f32};
 use crate::isa::Isa;
 
 /// SplitMix64.
@@ -188,6 +188,54 @@ fn conversions_are_the_same() {
         // Also what lies half-way between two f16.
         let x = std::array::from_fn(|i| half::f16::from_bits(halves[i]).to_f32() * (1.0 + 1.0 / 2048.0));
         same_on_all(Conversions { x, halves, bytes: [0; LANES], exponents: [0; LANES] });
+    }
+}
+
+/// Three steps of the bf16 dot product.
+#[derive(Clone)]
+struct Bf16([[u16; 2 * LANES]; 3], [[u16; 2]; 3], [f32; LANES]);
+
+impl Kernel for Bf16 {
+    type Output = Results;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Results {
+        let mut out = Results::default();
+        let mut acc = s.load(&self.2);
+        for (w, a) in self.0.iter().zip(&self.1) {
+            acc = s.dot_bf16(acc, s.load_bf16(w), a);
+            out.f(s, acc);
+        }
+        out
+    }
+}
+
+/// Where nothing is below 2^-126: that is left out of the promise (see `Simd::dot_bf16`).
+#[test]
+fn bf16_dot_products_are_the_two_steps_that_they_stand_for() {
+    let mut random = Random(7);
+    for _ in 0..20_000 {
+        let mut number = || {
+            // Exponents from 2^-30 to 2^33, now and then 0, infinity or NaN; any sign and fraction.
+            let exponent = match random.next() % 200 {
+                0 => 0,
+                1 => 255,
+                n => 97 + n as u16 % 64,
+            };
+            (random.next() as u16 & 0x807f, exponent << 7)
+        };
+        let mut bf16 = || match number() {
+            (fraction, 0) => fraction & 0x8000,
+            (fraction, exponent) => fraction | exponent,
+        };
+        let w = std::array::from_fn(|_| std::array::from_fn(|_| bf16()));
+        let a = std::array::from_fn(|_| std::array::from_fn(|_| bf16()));
+        let acc = std::array::from_fn(|_| half::bf16::from_bits(bf16()).to_f32() * 1.001);
+        let kernel = Bf16(w, a, acc);
+        let expected = kernel.clone().run(super::portable::Portable);
+        for isa in Isa::available() {
+            assert_eq!(run_bf16(isa, kernel.clone()), expected, "{isa}");
+        }
     }
 }
 

@@ -159,7 +159,7 @@ fn chunks_threads_and_the_kv_cache_change_no_byte() {
 fn every_instruction_set_gives_the_same_text() {
     let args = ["run", PROMPT, "--json", "--seed", "1", "-n", "40"];
     let mut texts = Vec::new();
-    for isa in ["portable", "avx2", "avx512", "avx512vnni"] {
+    for isa in ["portable", "avx2", "avx512", "avx512vnni", "avx512bf16"] {
         let outcome = Outcome::new(command(&args).env("LIMPID_ISA", isa).output().unwrap());
         if outcome.code == 0 {
             texts.push(outcome.json()["text"].clone());

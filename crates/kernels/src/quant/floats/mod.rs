@@ -27,20 +27,43 @@ unsafe impl Plain for F16Pair {}
 // SAFETY: plain numbers.
 unsafe impl Plain for Bf16Pair {}
 
-/// Number `i` of a row of little-endian numbers of N bytes; zero past its end.
-fn number<const N: usize>(row: &[u8], i: usize) -> [u8; N] {
-    row.get(i * N..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+/// Calls `put(panel, row, pair)` for every two columns, of N bytes together, of every row. A single last column is
+/// paired with zeros; nothing is put for rows that are not there: panels are zeros before.
+fn pack_pairs<P, const N: usize>(
+    panels: &mut [P],
+    rows: [&[u8]; LANES],
+    put: impl Fn(&mut P, usize, [u8; N]),
+) {
+    /// So few panels at a time that they stay in the first-level cache while 16 rows go through them.
+    const AT_ONCE: usize = 16;
+    for (i, panels) in panels.chunks_mut(AT_ONCE).enumerate() {
+        for (r, row) in rows.iter().enumerate() {
+            let (pairs, rest) = row.get(i * AT_ONCE * N..).unwrap_or(&[]).as_chunks::<N>();
+            for (panel, &pair) in panels.iter_mut().zip(pairs) {
+                put(panel, r, pair);
+            }
+            if let (Some(panel), false) = (panels.get_mut(pairs.len()), rest.is_empty()) {
+                let mut pair = [0; N];
+                pair[..rest.len()].copy_from_slice(rest);
+                put(panel, r, pair);
+            }
+        }
+    }
+}
+
+/// The two numbers of a pair.
+fn halves<const N: usize, const HALF: usize>(pair: [u8; N]) -> [[u8; HALF]; 2] {
+    std::array::from_fn(|i| *pair[i * HALF..].first_chunk().expect("N is twice HALF"))
 }
 
 impl Panel for F32Pair {
     const LEN: usize = 2;
     const ROW_BYTES: usize = 8;
 
-    fn pack(&mut self, rows: [&[u8]; LANES]) {
-        for (r, row) in rows.iter().enumerate() {
-            self.0[0][r] = f32::from_le_bytes(number(row, 0));
-            self.0[1][r] = f32::from_le_bytes(number(row, 1));
-        }
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
+        pack_pairs::<_, 8>(panels, rows, |panel, r, pair| {
+            [panel.0[0][r], panel.0[1][r]] = halves(pair).map(f32::from_le_bytes);
+        });
     }
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {
@@ -59,11 +82,10 @@ impl Panel for F16Pair {
     const LEN: usize = 2;
     const ROW_BYTES: usize = 4;
 
-    fn pack(&mut self, rows: [&[u8]; LANES]) {
-        for (r, row) in rows.iter().enumerate() {
-            self.0[0][r] = u16::from_le_bytes(number(row, 0));
-            self.0[1][r] = u16::from_le_bytes(number(row, 1));
-        }
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
+        pack_pairs::<_, 4>(panels, rows, |panel, r, pair| {
+            [panel.0[0][r], panel.0[1][r]] = halves(pair).map(u16::from_le_bytes);
+        });
     }
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {
@@ -82,17 +104,24 @@ impl Panel for Bf16Pair {
     const LEN: usize = 2;
     const ROW_BYTES: usize = 4;
 
-    fn pack(&mut self, rows: [&[u8]; LANES]) {
-        for (r, row) in rows.iter().enumerate() {
-            self.0[2 * r] = u16::from_le_bytes(number(row, 0));
-            self.0[2 * r + 1] = u16::from_le_bytes(number(row, 1));
-        }
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
+        pack_pairs::<_, 4>(panels, rows, |panel, r, pair| {
+            [panel.0[2 * r], panel.0[2 * r + 1]] = halves(pair).map(u16::from_le_bytes);
+        });
     }
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {
         for (r, pair) in self.0.as_chunks::<2>().0.iter().enumerate() {
             [out[0][r], out[1][r]] = pair.map(|bits| bf16::from_bits(bits).to_f32());
         }
+    }
+}
+
+impl Bf16Pair {
+    /// For activations that are rounded to bf16.
+    #[inline(always)]
+    pub(crate) fn bf16<S: Simd>(&self, s: S) -> S::Bf16 {
+        s.load_bf16(&self.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Q4_0: 32 weights, one f16 scale. w = d * (q - 8). Q5_0 is the same with another middle.
 
 use super::unsigned::{U4, Unsigned};
-use super::{IntPanel, Panel, Record, add_block, add_record, prefetch_ahead, scales, sums_32};
+use super::{IntPanel, Panel, Record, add_block, add_record, pack_blocks, prefetch_ahead, scales, sums_32};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -25,15 +25,22 @@ impl<W: Unsigned> OffsetPanel<W> {
     const MIDDLE: u8 = 1 << (W::BITS - 1);
 }
 
-impl<W: Unsigned> Panel for OffsetPanel<W> {
-    const LEN: usize = 32;
-    const ROW_BYTES: usize = 2 + W::ROW_BYTES;
-
+impl<W: Unsigned> OffsetPanel<W> {
+    /// Takes a block of each of 16 rows.
     fn pack(&mut self, rows: [&[u8]; LANES]) {
         self.d = rows.map(|row| u16::from_le_bytes([row[0], row[1]]));
         for (r, row) in rows.iter().enumerate() {
             self.q.set_row(r, &W::row_of_block(&row[2..]));
         }
+    }
+}
+
+impl<W: Unsigned> Panel for OffsetPanel<W> {
+    const LEN: usize = 32;
+    const ROW_BYTES: usize = 2 + W::ROW_BYTES;
+
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
+        pack_blocks(panels, rows, Self::pack);
     }
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {

@@ -1,7 +1,7 @@
 //! Q4_1: 32 weights, an f16 scale and an f16 minimum. w = d * q + m. Q5_1 is the same.
 
 use super::unsigned::{U4, Unsigned};
-use super::{IntPanel, Panel, Record, add_block, add_record, prefetch_ahead, scales, sums_32};
+use super::{IntPanel, Panel, Record, add_block, add_record, pack_blocks, prefetch_ahead, scales, sums_32};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -21,16 +21,23 @@ pub(crate) struct MinPanel<W> {
 // SAFETY: plain numbers, and plain weights.
 unsafe impl<W: Unsigned> Plain for MinPanel<W> {}
 
-impl<W: Unsigned> Panel for MinPanel<W> {
-    const LEN: usize = 32;
-    const ROW_BYTES: usize = 4 + W::ROW_BYTES;
-
+impl<W: Unsigned> MinPanel<W> {
+    /// Takes a block of each of 16 rows.
     fn pack(&mut self, rows: [&[u8]; LANES]) {
         self.d = rows.map(|row| u16::from_le_bytes([row[0], row[1]]));
         self.m = rows.map(|row| u16::from_le_bytes([row[2], row[3]]));
         for (r, row) in rows.iter().enumerate() {
             self.q.set_row(r, &W::row_of_block(&row[4..]));
         }
+    }
+}
+
+impl<W: Unsigned> Panel for MinPanel<W> {
+    const LEN: usize = 32;
+    const ROW_BYTES: usize = 4 + W::ROW_BYTES;
+
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
+        pack_blocks(panels, rows, Self::pack);
     }
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {

@@ -2,7 +2,7 @@
 //! w = (d * scale) * q - (dmin * min). Q5_K is the same.
 
 use super::unsigned::{U4, Unsigned};
-use super::{IntPanel, Panel, Record, prefetch_ahead, scales};
+use super::{IntPanel, Panel, Record, pack_blocks, prefetch_ahead, scales};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -39,10 +39,8 @@ fn scale_and_min(packed: &[u8], j: usize) -> (u8, u8) {
     }
 }
 
-impl<W: Unsigned> Panel for SuperPanel<W> {
-    const LEN: usize = 256;
-    const ROW_BYTES: usize = HEADER_BYTES + N_SUB_BLOCKS * W::ROW_BYTES;
-
+impl<W: Unsigned> SuperPanel<W> {
+    /// Takes a block of each of 16 rows.
     fn pack(&mut self, rows: [&[u8]; LANES]) {
         for (r, row) in rows.iter().enumerate() {
             let (header, weights) = row.split_at(HEADER_BYTES);
@@ -53,6 +51,15 @@ impl<W: Unsigned> Panel for SuperPanel<W> {
                 self.q[j].set_row(r, &W::row_of_super_block(weights, j));
             }
         }
+    }
+}
+
+impl<W: Unsigned> Panel for SuperPanel<W> {
+    const LEN: usize = 256;
+    const ROW_BYTES: usize = HEADER_BYTES + N_SUB_BLOCKS * W::ROW_BYTES;
+
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
+        pack_blocks(panels, rows, Self::pack);
     }
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {

@@ -1,7 +1,7 @@
 //! Q6_K: a super-block of 256 weights in 16 groups of 16, each with a signed 8-bit scale. w = (d * scale) * (q - 32).
 
 use super::unsigned::nibble;
-use super::{IntPanel, Panel, Record, prefetch_ahead, scales};
+use super::{IntPanel, Panel, Record, pack_blocks, prefetch_ahead, put_dwords, repeated, scales, sixteen};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -33,17 +33,6 @@ const _: () = assert!(size_of::<Q6KPanel>() == LANES * BLOCK_BYTES);
 // SAFETY: plain numbers.
 unsafe impl Plain for Q6KPanel {}
 
-/// Weight k of a block in a file, 0..=63.
-fn weight(block: &[u8], k: usize) -> u8 {
-    // Within each 128: four runs of 32. Runs 0 and 1 are the low nibbles of bytes 0..32 and 32..64, runs 2 and 3 the
-    // high ones; run i has bits 2i, 2i+1 of the 32 bytes of pairs.
-    let (half, run, i) = (k / 128, k % 128 / 32, k % 32);
-    let nibbles = block[half * 64 + run % 2 * 32 + i];
-    let low = if run < 2 { nibbles & 15 } else { nibbles >> 4 };
-    let high = block[128 + half * 32 + i] >> (2 * run) & 3;
-    low | high << 4
-}
-
 impl SubBlock {
     /// Weight k of `row`, 0..=63.
     fn get(&self, k: usize, row: usize) -> u8 {
@@ -58,25 +47,38 @@ impl SubBlock {
     }
 }
 
-impl Panel for Q6KPanel {
-    const LEN: usize = LEN;
-    const ROW_BYTES: usize = BLOCK_BYTES;
-
+impl Q6KPanel {
+    /// Takes a block of each of 16 rows.
     fn pack(&mut self, rows: [&[u8]; LANES]) {
-        self.q = [SubBlock { low: [0; 256], high: [0; 128] }; N_SUB_BLOCKS];
         for (r, row) in rows.iter().enumerate() {
             self.d[r] = u16::from_le_bytes([row[208], row[209]]);
             for g in 0..2 * N_SUB_BLOCKS {
                 self.scales[g][r] = row[192 + g] as i8;
             }
-            for k in 0..LEN {
-                let w = weight(row, k);
-                let (sub_block, k) = (&mut self.q[k / 32], k % 32);
-                sub_block.low[k % 16 / 4 * 64 + r * 4 + k % 4] |= (w & 15) << (k / 16 * 4);
-                let (byte, shift) = SubBlock::high_place(k, r);
-                sub_block.high[byte] |= (w >> 4) << shift;
+            for (j, sub_block) in self.q.iter_mut().enumerate() {
+                // Within each 128 weights: four runs of 32. Runs 0 and 1 are the low nibbles of bytes 0..32 and 32..64,
+                // runs 2 and 3 the high ones; run i has bits 2i, 2i+1 of the 32 bytes of pairs.
+                let (half, run) = (j / 4, j % 4);
+                let low =
+                    |start| sixteen(row, half * 64 + run % 2 * 32 + start) >> (run / 2 * 4) & repeated(15);
+                put_dwords(&mut sub_block.low, r, low(0) | low(16) << 4);
+                let high = |start| sixteen(row, 128 + half * 32 + start) >> (2 * run) & repeated(3);
+                // Four bits for each two weights: those of dwords 1 and 3 go above those of dwords 0 and 2.
+                let fours = high(0) | high(16) << 2;
+                let (first, second) = (fours | fours >> 28, (fours | fours >> 28) >> 64);
+                sub_block.high[r * 4..][..4].copy_from_slice(&(first as u32).to_le_bytes());
+                sub_block.high[64 + r * 4..][..4].copy_from_slice(&(second as u32).to_le_bytes());
             }
         }
+    }
+}
+
+impl Panel for Q6KPanel {
+    const LEN: usize = LEN;
+    const ROW_BYTES: usize = BLOCK_BYTES;
+
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
+        pack_blocks(panels, rows, Self::pack);
     }
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {

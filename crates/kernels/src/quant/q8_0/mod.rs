@@ -1,6 +1,9 @@
 //! Q8_0: 32 weights, one f16 scale. w = d * q.
 
-use super::{IntPanel, Panel, Record, add_block, add_record, prefetch_ahead, scales};
+use super::{
+    IntPanel, Panel, Record, add_block, add_record, pack_blocks, prefetch_ahead, put_dwords, repeated,
+    scales, sixteen,
+};
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
 
@@ -21,19 +24,28 @@ const _: () = assert!(size_of::<Q8_0Panel>() == LANES * BLOCK_BYTES);
 // SAFETY: plain numbers.
 unsafe impl Plain for Q8_0Panel {}
 
+impl Q8_0Panel {
+    /// Takes a block of each of 16 rows.
+    fn pack(&mut self, rows: [&[u8]; LANES]) {
+        for (r, row) in rows.iter().enumerate() {
+            self.d[r] = u16::from_le_bytes([row[0], row[1]]);
+            let (first, second) = self.q.split_first_chunk_mut::<256>().expect("512 bytes");
+            put_dwords(first, r, sixteen(row, 2) ^ repeated(128));
+            put_dwords(
+                second.first_chunk_mut::<256>().expect("512 bytes"),
+                r,
+                sixteen(row, 18) ^ repeated(128),
+            );
+        }
+    }
+}
+
 impl Panel for Q8_0Panel {
     const LEN: usize = LEN;
     const ROW_BYTES: usize = BLOCK_BYTES;
 
-    fn pack(&mut self, rows: [&[u8]; LANES]) {
-        for (r, row) in rows.iter().enumerate() {
-            self.d[r] = u16::from_le_bytes([row[0], row[1]]);
-            for (i, dword) in row[2..].chunks_exact(4).enumerate() {
-                for (to, &from) in self.q[i * 64 + r * 4..][..4].iter_mut().zip(dword) {
-                    *to = from ^ 0x80;
-                }
-            }
-        }
+    fn pack_rows(panels: &mut [Self], rows: [&[u8]; LANES]) {
+        pack_blocks(panels, rows, Self::pack);
     }
 
     fn unpack(&self, out: &mut [[f32; LANES]]) {
