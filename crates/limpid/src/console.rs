@@ -1,5 +1,6 @@
 //! Standard error: notes, warnings and the summary. Errors are printed by `error`, progress by `progress`.
 
+use crate::line::one_line;
 use std::io::{IsTerminal, Write};
 
 /// What may be said, and how.
@@ -30,8 +31,16 @@ impl Console {
     /// Something that the user should know and that stops nothing.
     pub(crate) fn note(&self, message: &str) {
         if !self.quiet {
-            print_line(&format!("limpid: {message}"));
+            print_line(&format!("limpid: {}", one_line(message)));
         }
+    }
+
+    /// The same while a line of progress may be on the terminal: it is erased.
+    pub(crate) fn note_over_progress(&self, message: &str) {
+        if !self.quiet && self.is_terminal {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+        self.note(message);
     }
 
     /// The line after the text, dimmed on a terminal: the text is what matters.

@@ -1,6 +1,7 @@
 //! What ends a command: one line on standard error, and an exit code.
 
 use crate::console;
+use crate::line::one_line;
 use limpid_engine::chat::ChatError;
 use limpid_engine::engine::{ConfigError, RequestError, SubmitError};
 use limpid_engine::model::{ForwardError, ModelError};
@@ -71,8 +72,7 @@ impl CliError {
         if matches!(self, Self::ClosedPipe) {
             return ExitCode::SUCCESS;
         }
-        // One line, also where a file's own text is quoted.
-        console::print_line(&format!("limpid: error: {}", self.to_string().replace(['\n', '\r'], " ")));
+        console::print_line(&format!("limpid: error: {}", one_line(&self.to_string())));
         ExitCode::from(self.code())
     }
 

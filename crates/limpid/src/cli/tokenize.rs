@@ -18,10 +18,10 @@ pub(crate) struct TokenizeArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The text [default: standard input]
+    /// The text, or `-` for standard input [default: standard input, if it is not a terminal]
     text: Option<String>,
 
-    /// Read the text from a file
+    /// Read the text from a file in UTF-8, or from standard input if it is `-`
     #[arg(short, long, value_name = "PATH", conflicts_with = "text")]
     file: Option<PathBuf>,
 
@@ -47,8 +47,8 @@ struct TokenizeJson<'a> {
 }
 
 pub(crate) fn run(args: &TokenizeArgs) -> Result<ExitCode, CliError> {
-    let text = TextSource { argument: args.text.as_deref(), file: args.file.as_deref() }.read(true)?;
     let tokenizer = ModelFile::open(args.model.path())?.tokenizer()?;
+    let text = TextSource { argument: args.text.as_deref(), file: args.file.as_deref() }.read(true)?;
     let specials = if args.no_parse_special { Specials::Text } else { Specials::Parse };
     let ids = tokenizer.encode(&text, specials, tokenizer.special().add_bos && !args.no_bos)?;
     let pieces: Vec<_> = ids.iter().map(|&id| tokenizer.piece(id)).collect();

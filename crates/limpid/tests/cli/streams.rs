@@ -1,6 +1,6 @@
 //! Pipes, signals and standard input.
 
-use super::harness::{Outcome, PROMPT, command, limpid, limpid_with_stdin};
+use super::harness::{Outcome, PROMPT, command, expect_error, limpid, limpid_with_stdin};
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
@@ -95,6 +95,29 @@ fn a_text_that_is_no_utf_8_is_refused() {
         outcome.stderr,
         "limpid: error: standard input is not UTF-8 at byte 3; convert it, for example with iconv\n"
     );
+}
+
+#[test]
+fn a_dash_is_standard_input_and_a_byte_order_mark_no_text() {
+    let plain = limpid(&["tokenize", "--json", "Once upon"]).json();
+    for args in
+        [&["tokenize", "--json"][..], &["tokenize", "--json", "-"], &["tokenize", "--json", "-f", "-"]]
+    {
+        assert_eq!(limpid_with_stdin(args, b"\xef\xbb\xbfOnce upon").json(), plain, "{args:?}");
+    }
+    for args in [&["logits", "-"][..], &["logits", "--file", "-"], &["logits"]] {
+        let by_stdin = limpid_with_stdin(args, b"Once upon").success().stdout;
+        assert_eq!(by_stdin, limpid(&["logits", "Once upon"]).success().stdout, "{args:?}");
+    }
+}
+
+#[test]
+fn a_text_without_end_is_refused() {
+    for args in
+        [&["run", "-f", "/dev/zero"][..], &["tokenize", "-f", "/dev/zero"], &["logits", "-f", "/dev/zero"]]
+    {
+        expect_error(args, 1, &["/dev/zero is longer than 64.0 MiB", "give a shorter one"]);
+    }
 }
 
 #[test]
