@@ -153,6 +153,20 @@ fn arguments_reach_the_template() {
     let args = |value: Value| BTreeMap::from([("enable_thinking".to_string(), value)]);
     assert_eq!(render_with(template, &[], args(json!(false)), None).unwrap(), "off");
     assert_eq!(render_with(template, &[], args(json!(true)), None).unwrap(), "on");
+    // Also where only a macro, a default or a branch reads it.
+    for template in [
+        "{% macro m() %}{{ enable_thinking }}{% endmacro %}{{ m() }}",
+        "{% set enable_thinking = enable_thinking | default(true) %}{{ enable_thinking }}",
+        "{% if not enable_thinking is defined %}{% set enable_thinking = 1 %}{% endif %}{{ enable_thinking }}",
+        "{% for message in messages %}{% else %}{{ enable_thinking }}{% endfor %}",
+    ] {
+        assert_eq!(render_with(template, &[], args(json!("yes")), None).unwrap(), "yes", "{template}");
+    }
+    let error =
+        render_with("{{ b }}{{ a }}{{ messages }}", &[], args(json!(1)), None).unwrap_err();
+    let expected =
+        "the template argument `enable_thinking` is not read by the model's chat template; it reads a, b";
+    assert_eq!(error.to_string(), expected);
     assert_eq!(render(template, &[]).unwrap(), "on");
     let reserved = BTreeMap::from([("messages".to_string(), json!([]))]);
     let error = render_with(template, &[], reserved, None).unwrap_err();

@@ -80,7 +80,7 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Param(_) | Self::Isa(_) => USAGE,
             Self::Submit(SubmitError::EmptyPrompt | SubmitError::UnknownToken { .. }) => USAGE,
-            Self::Chat(ChatError::ReservedArgument { .. }) => USAGE,
+            Self::Chat(ChatError::ReservedArgument { .. } | ChatError::UnknownArgument { .. }) => USAGE,
             _ => FAILURE,
         }
     }

@@ -27,6 +27,11 @@ pub(crate) fn count(n: usize) -> String {
     out
 }
 
+/// `1 token`, `131,072 tokens`.
+pub(crate) fn counted(n: usize, noun: &str) -> String {
+    format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// `0.42 ms`, `12.3 ms` or `4.56 s`.
 pub(crate) fn time(duration: Duration) -> String {
     match duration.as_secs_f64() {
@@ -69,6 +74,11 @@ mod tests {
     fn counts_in_groups_of_three() {
         let written = [0, 999, 1000, 131_072, 1_234_567].map(count);
         assert_eq!(written, ["0", "999", "1,000", "131,072", "1,234,567"]);
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([0, 1, 1000].map(|n| counted(n, "token")), ["0 tokens", "1 token", "1,000 tokens"]);
     }
 
     #[test]

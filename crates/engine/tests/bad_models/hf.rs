@@ -452,7 +452,7 @@ fn tensors() {
     check_tensors(
         "llama_bias/hf",
         |tensors| drop(tensors.insert("model.\u{7}score".to_owned(), (Dtype::F32, vec![1], vec![0; 4]))),
-        "1 tensors have no place in architecture llama, the first is `model.\\u{7}score`; \
+        "1 tensor has no place in architecture llama, the first is `model.\\u{7}score`; \
          the model is of another architecture than its metadata says",
     );
     check_tensors(

@@ -286,16 +286,16 @@ impl BenchJson {
             }
         };
         format!(
-            "{} ({}, {} in memory), {} threads, {}, compute {}, KV {}, depth {}, {} sequences\n{}{}",
+            "{} ({}, {} in memory), {}, {}, compute {}, KV {}, depth {}, {}\n{}{}",
             self.model,
             self.architecture,
             units::bytes(self.weights_bytes),
-            self.threads,
+            units::counted(self.threads, "thread"),
             self.isa,
             self.compute,
             self.kv_format,
             self.depth,
-            self.sequences,
+            units::counted(self.sequences, "sequence"),
             line("prefill", self.prefill_tokens, &self.prefill_repetitions, self.prefill),
             line("decode ", self.decode_tokens, &self.decode_repetitions, self.decode),
         )

@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::load::ModelFile;
 use crate::output;
 use crate::prompt::TextSource;
+use crate::units;
 use clap::Args;
 use limpid_engine::tokenizer::Specials;
 use serde::Serialize;
@@ -41,7 +42,7 @@ pub(crate) struct TokenizeArgs {
 #[derive(Serialize)]
 struct TokenizeJson<'a> {
     ids: Vec<u32>,
-    /// The text of each token; bytes that are no UTF-8 by themselves are U+FFFD.
+    /// The text of each token; each byte that is no UTF-8 by itself as `<0xF0>`.
     pieces: Vec<std::borrow::Cow<'a, str>>,
     count: usize,
 }
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &TokenizeArgs) -> Result<ExitCode, CliError> {
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "{:>7}  {piece:?}", id.0);
     }
-    let _ = writeln!(lines, "{} tokens", ids.len());
+    let _ = writeln!(lines, "{}", units::counted(ids.len(), "token"));
     output::write(&lines)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -57,6 +57,8 @@ fn command_lines_that_make_no_sense() {
     expect_error(&["run", PROMPT, "--file", "x"], 2, &["cannot be used with"]);
     expect_error(&["run", PROMPT, "--raw", "--system", "x"], 2, &["--raw", "--system"]);
     expect_error(&["run", PROMPT, "--template-arg", "thinking"], 2, &["NAME=VALUE"]);
+    let unknown = ["run", PROMPT, "--template-arg", "enable_thinking=false"];
+    expect_error(&unknown, 2, &["`enable_thinking` is not read by the model's chat template"]);
     expect_error(&["run", PROMPT, "--compute", "slow"], 2, &["slow", "fast"]);
     expect_error(&["run", "--prompt-tokens", "1,x"], 2, &["`x` is no token id", "from 0 to 4294967295"]);
     expect_error(

@@ -227,11 +227,11 @@ impl InspectJson {
             (
                 "shape",
                 format!(
-                    "{} layers, hidden size {}, {} heads and {} key-value heads of {}, FFN {}{}",
-                    self.layers,
+                    "{}, hidden size {}, {}, {} of {}, FFN {}{}",
+                    units::counted(self.layers, "layer"),
                     self.hidden_size,
-                    self.heads,
-                    self.kv_heads,
+                    units::counted(self.heads, "head"),
+                    units::counted(self.kv_heads, "key-value head"),
                     self.head_dim,
                     self.intermediate_size,
                     if self.tied_embeddings { ", tied embeddings" } else { "" },
@@ -338,12 +338,13 @@ impl KvJson {
         let mut facts =
             vec![("KV cache", format!("{} a token ({})", units::bytes(self.bytes_per_token), self.format))];
         for KvGroupJson { layers, window, bytes_per_token } in &self.layer_groups {
+            let layers = units::counted(*layers, "layer");
             if let Some(window) = window {
                 let bytes = units::bytes(*bytes_per_token);
                 let window = units::count(*window as usize);
                 facts.push((
                     "",
-                    format!("{layers} layers, {bytes} of it, stop growing after {window} tokens"),
+                    format!("of these, {bytes} in {layers} no longer grow after {window} tokens"),
                 ));
             }
         }
