@@ -162,8 +162,7 @@ fn arguments_reach_the_template() {
     ] {
         assert_eq!(render_with(template, &[], args(json!("yes")), None).unwrap(), "yes", "{template}");
     }
-    let error =
-        render_with("{{ b }}{{ a }}{{ messages }}", &[], args(json!(1)), None).unwrap_err();
+    let error = render_with("{{ b }}{{ a }}{{ messages }}", &[], args(json!(1)), None).unwrap_err();
     let expected =
         "the template argument `enable_thinking` is not read by the model's chat template; it reads a, b";
     assert_eq!(error.to_string(), expected);

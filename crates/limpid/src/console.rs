@@ -1,6 +1,7 @@
 //! Standard error: notes, warnings and the summary. Errors are printed by `error`, progress by `progress`.
 
 use crate::line::one_line;
+use crate::output;
 use std::io::{IsTerminal, Write};
 
 /// What may be said, and how.
@@ -41,6 +42,15 @@ impl Console {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
         self.note(message);
+    }
+
+    /// After a text that is whole and went to standard output: what comes next begins a line, also where both streams
+    /// end up in one place. (On a terminal `output::end_line` sees to it.)
+    pub(crate) fn begin_line(&self, text: &str) {
+        let is_open = !text.is_empty() && !text.ends_with('\n') && !std::io::stdout().is_terminal();
+        if !self.quiet && is_open && output::may_join(self.is_terminal) {
+            print_line("");
+        }
     }
 
     /// The line after the text, dimmed on a terminal: the text is what matters.

@@ -54,7 +54,7 @@ pub(crate) enum CliError {
     Request { model: String, error: RequestError },
     #[error(transparent)]
     Forward(#[from] ForwardError),
-    #[error(transparent)]
+    #[error("{0}; end other programs, or ask for less: a shorter prompt, a smaller --prefill-chunk")]
     Alloc(#[from] AllocError),
 }
 

@@ -32,8 +32,9 @@ impl Interrupt {
                 }
             }
         };
+        let remedy = "the system is out of threads or memory: end other programs, or allow more (ulimit -u, ulimit -v)";
         ctrlc::set_handler(handler)
-            .map_err(|error| CliError::failure(format!("cannot listen for Ctrl-C: {error}")))?;
+            .map_err(|error| CliError::failure(format!("cannot listen for Ctrl-C: {error}; {remedy}")))?;
         Ok(Self { state })
     }
 

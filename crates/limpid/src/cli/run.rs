@@ -69,6 +69,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     };
     let generation =
         generate(&mut engine, id, &watch, |text| if args.json { Ok(()) } else { output::write(text) })?;
+    if !args.json {
+        output::end_line(&generation.text)?;
+        console.begin_line(&generation.text);
+    }
     if let Some(error) = generation.finished.error {
         return Err(CliError::Request { model: file.name(), error });
     }
@@ -84,7 +88,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     if args.json {
         output::write_json(&report.json())?;
     } else {
-        output::end_line(&generation.text)?;
         console.summary(&report.summary());
     }
     Ok(match generation.finished.reason {

@@ -121,6 +121,17 @@ fn a_text_without_end_is_refused() {
 }
 
 #[test]
+fn the_summary_begins_a_line_where_both_streams_are_one_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let stream = || std::fs::OpenOptions::new().append(true).open(file.path()).unwrap();
+    let mut child = command(&["run", PROMPT, "-n", "3", "--seed", "1"]);
+    assert!(child.stdout(stream()).stderr(stream()).status().unwrap().success());
+    let both = std::fs::read_to_string(file.path()).unwrap();
+    let lines: Vec<_> = both.lines().collect();
+    assert!(lines.len() == 2 && lines[1].starts_with("load "), "{both}");
+}
+
+#[test]
 fn messages_go_nowhere_if_standard_error_is_closed() {
     let mut child = command(&["run", PROMPT, "-n", "3"]).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stderr.take());
