@@ -48,7 +48,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Defaults(#[from] DefaultsError),
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(ConfigError),
     /// What a model, called so, could not do.
     #[error("{model}: {error}")]
     Request { model: String, error: RequestError },
@@ -95,6 +95,15 @@ impl From<SubmitError> for CliError {
                 Self::usage(error.to_string().replace("max_tokens", "--max-tokens"))
             }
             other => Self::Submit(other),
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Alloc(error) => Self::Alloc(error),
+            other => Self::Config(other),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct DetokenizeArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Token ids, separated by commas
+    /// Token ids, such as 1,2,3, from 0 to the last of the vocabulary
     #[arg(allow_negative_numbers = true, value_parser = ids)]
     ids: Ids,
 

@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let console = args.console.console();
+    args.check()?;
     let setup = args.compute.setup()?;
     let clock = MonotonicClock(Instant::now());
     let file = ModelFile::open(args.model.path())?;

@@ -1,5 +1,6 @@
 //! Pipes, signals and standard input.
 
+use super::folder::{Folder, Shape};
 use super::harness::{Outcome, PROMPT, command, expect_error, limpid, limpid_with_stdin};
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -48,6 +49,27 @@ fn ctrl_c_ends_the_text_and_still_prints_the_summary() {
     let whole = limpid(&["run", PROMPT, "--ignore-eos", "-n", "900", "--seed", "1", "-q"]).success().stdout;
     let text = first + &outcome.stdout;
     assert!(text.len() < whole.len() && whole.starts_with(&text), "the beginning of the text, to the byte");
+}
+
+#[test]
+fn ctrl_c_while_loading_says_so() {
+    let folder = Folder::new(Shape { n_layers: 12, hidden_size: 512, intermediate_size: 4096 });
+    let child =
+        command(&["run", "-m", folder.as_str(), "--prompt-tokens", "5", "--threads", "1"]).spawn().unwrap();
+    // The thread that waits for Ctrl-C is started right before the model is loaded.
+    let tasks = format!("/proc/{}/task", child.id());
+    let listens = || {
+        let tasks = std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path().join("comm"));
+        tasks.filter_map(|path| std::fs::read_to_string(path).ok()).any(|name| name == "ctrl-c\n")
+    };
+    let start = std::time::Instant::now();
+    while !listens() {
+        assert!(start.elapsed() < std::time::Duration::from_secs(60), "nobody listens");
+    }
+    interrupt(&child);
+    let outcome = Outcome::new(child.wait_with_output().unwrap());
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (130, ""), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr, "limpid: interrupted while loading the model: there is no text\n");
 }
 
 #[test]

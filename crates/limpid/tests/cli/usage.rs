@@ -47,6 +47,7 @@ fn command_lines_that_make_no_sense() {
     expect_error(&["bench", "there"], 2, &["unexpected argument 'there' found; see --help"]);
     expect_error(&["detokenize", "1", "-f"], 2, &["unexpected argument '-f' found; see --help"]);
     expect_error(&["run", PROMPT, "--ignore-eos", "forbid"], 2, &["'forbid'", "--ignore-eos=forbid"]);
+    expect_error(&["run", "--ignore-eos", "forbid"], 2, &["--ignore-eos=forbid", "equals sign"]);
     expect_error(&["run", "--stop", "hello"], 2, &["no prompt", "--stop is the option's value"]);
     expect_error(
         &["run", PROMPT, "--temprature", "1"],

@@ -2,6 +2,7 @@
 
 use crate::cli::run::DefaultsJson;
 use crate::error::CliError;
+use crate::line::one_line;
 use crate::load::ModelFile;
 use crate::machine::AvailableMemory;
 use crate::sizing::Sizing;
@@ -212,7 +213,7 @@ impl InspectJson {
         let mut out = String::new();
         for (name, value) in self.facts() {
             // Writing to a string cannot fail, here and below.
-            let _ = writeln!(out, "{name:<18} {value}");
+            let _ = writeln!(out, "{name:<18} {}", one_line(&value));
         }
         if !self.contexts.is_empty() {
             out.push('\n');

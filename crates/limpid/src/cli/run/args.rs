@@ -48,6 +48,20 @@ pub(crate) struct RunArgs {
     pub(crate) console: ConsoleArgs,
 }
 
+impl RunArgs {
+    /// `--ignore-eos forbid` would take the mode as the prompt.
+    pub(crate) fn check(&self) -> Result<(), CliError> {
+        let prompt = self.prompt.prompt.as_deref().unwrap_or_default();
+        match IgnoreEosMode::from_str(prompt, false) {
+            Ok(_) if self.length.ignore_eos.is_some() => Err(CliError::usage(format!(
+                "--ignore-eos takes a mode with an equals sign: --ignore-eos={prompt}. If `{prompt}` is the prompt, \
+                 give it on standard input"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 #[derive(Args)]
 #[command(next_help_heading = "Prompt")]
 pub(crate) struct PromptArgs {
@@ -169,7 +183,7 @@ fn seed(text: &str) -> Result<u64, String> {
 #[derive(Args)]
 #[command(next_help_heading = "Length and stopping")]
 pub(crate) struct LengthArgs {
-    /// The most tokens to generate, 1 or more [default: what is left of the context]
+    /// The most tokens to generate, from 1 to what is left of the context [default: all of that]
     #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = max_tokens)]
     pub(crate) max_tokens: Option<usize>,
 
@@ -177,11 +191,11 @@ pub(crate) struct LengthArgs {
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = min_tokens)]
     pub(crate) min_tokens: u32,
 
-    /// End before this text. May be given up to 16 times
+    /// End before this text, of 1 byte or more. May be given up to 16 times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
 
-    /// End at any of these tokens, such as 1,2,3
+    /// End at any of these tokens, such as 1,2,3 [default: at EOS only]
     #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
     stop_token_ids: Option<Ids>,
 
@@ -189,7 +203,8 @@ pub(crate) struct LengthArgs {
     #[arg(long)]
     include_stop: bool,
 
-    /// Do not end at EOS: `generate_through` takes it as text like any other, `forbid` never chooses it
+    /// Do not end at EOS: `generate_through` takes it as text like any other (also without a mode), `forbid` never
+    /// chooses it. The mode needs the equals sign [default: end at EOS]
     #[arg(long, value_name = "MODE", value_enum, num_args = 0..=1, require_equals = true,
           default_missing_value = "generate_through")]
     ignore_eos: Option<IgnoreEosMode>,
@@ -225,7 +240,7 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = share)]
     top_p: Option<f32>,
 
-    /// Keep the so many likeliest tokens; 0 is off [default: the model's, else 0]
+    /// Keep the so many likeliest tokens, from 0 to 4294967295; 0 is off [default: the model's, else 0]
     #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = top_k)]
     top_k: Option<u32>,
 
