@@ -41,7 +41,6 @@ pub(crate) struct Cli {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub(crate) enum Command {
     Run(run::RunArgs),
     Inspect(inspect::InspectArgs),
