@@ -130,6 +130,7 @@ fn encode_chat(
     let messages: Vec<_> =
         system.map(|text| message("system", text)).into_iter().chain([message("user", user)]).collect();
     let tokens = TemplateTokens::new(tokenizer);
+    args.keys().try_for_each(|name| template.check_argument(name, &tokens))?;
     let options = RenderOptions { args, now: Some(local_time()), ..RenderOptions::new(&tokens) };
     let rendered = template.render(&messages, &options)?;
     Ok(tokenizer.encode_rendered(&rendered)?)

@@ -156,7 +156,9 @@ impl ChatTemplate {
     }
 
     fn try_render(&self, messages: &[Json], options: &RenderOptions<'_>) -> Result<Rendered, ChatError> {
-        options.args.keys().try_for_each(|name| self.check_argument(name, options.tokens))?;
+        if let Some(name) = options.args.keys().find(|name| RESERVED.contains(&name.as_str())) {
+            return Err(ChatError::ReservedArgument { name: name.clone() });
+        }
         let messages = messages
             .iter()
             .enumerate()
@@ -190,10 +192,10 @@ impl ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Refuses what is given in another way, and a name that the template does not have in it.
-    fn check_argument(&self, name: &str, tokens: &TemplateTokens) -> Result<(), ChatError> {
+    /// Refuses an argument that the template does not have in it. As in transformers, rendering ignores it.
+    pub fn check_argument(&self, name: &str, tokens: &TemplateTokens) -> Result<(), ChatError> {
         if RESERVED.contains(&name) {
-            return Err(ChatError::ReservedArgument { name: name.to_owned() });
+            return Ok(());
         }
         // minijinja's list of what is read lacks `{% set x = x | default(1) %}`: any mention will do.
         let mut words = self.source.split(|c: char| c != '_' && !c.is_alphanumeric());
