@@ -147,6 +147,27 @@ fn templates_know_the_special_tokens() {
 }
 
 #[test]
+fn an_argument_that_is_not_read_can_be_found_out() {
+    let tokens = TemplateTokens::new(&chatml().build().unwrap());
+    let check = |template: &str| ChatTemplate::new(template).unwrap().check_argument("thinking", &tokens);
+    // Also where only a macro, a default or a branch reads it.
+    for template in [
+        "{% macro m() %}{{ thinking }}{% endmacro %}{{ m() }}",
+        "{% set thinking = thinking | default(true) %}{{ thinking }}",
+        "{% if not thinking is defined %}{% set thinking = 1 %}{% endif %}{{ thinking }}",
+        "{% for message in messages %}{% else %}{{ thinking }}{% endfor %}",
+    ] {
+        assert!(check(template).is_ok(), "{template}");
+    }
+    let known = |template: &str| check(template).unwrap_err().to_string();
+    let message = "the template argument `thinking` is not read by the model's chat template; it reads ";
+    let reads_two =
+        "{{ b.a }}{{ a_thinking }}{{ messages }}{{ eos_token }}{{ raise_exception() }}{{ range(2) }}";
+    assert_eq!(known(reads_two), format!("{message}a_thinking, b"));
+    assert_eq!(known("{{ messages }}"), format!("{message}none"));
+}
+
+#[test]
 fn arguments_reach_the_template() {
     let template =
         "{% if enable_thinking is defined and enable_thinking is false %}off{% else %}on{% endif %}";

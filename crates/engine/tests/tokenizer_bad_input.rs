@@ -148,6 +148,25 @@ fn ids_in_configurations_must_be_ids() {
 }
 
 #[test]
+fn special_tokens_and_switches_have_their_types() {
+    let file = serde_json::to_vec(&llama3()).unwrap();
+    let built = |config: Value| {
+        HfTokenizer { tokenizer_json: Some(&file), tokenizer_config: Some(&config), ..HfTokenizer::default() }
+            .build()
+    };
+    for key in ["bos_token", "eos_token", "unk_token", "pad_token"] {
+        let field = format!("tokenizer_config.json {key}: found 5");
+        refused(built(json!({ key: 5 })), &[&field, "a token's text"]);
+    }
+    refused(built(json!({"add_bos_token": "yes"})), &["tokenizer_config.json add_bos_token: found \"yes\""]);
+    refused(built(json!({"add_eos_token": 1})), &["tokenizer_config.json add_eos_token", "true or false"]);
+    let config = json!({"bos_token_id": 9999});
+    let odd = HfTokenizer { tokenizer_json: Some(&file), config: Some(&config), ..HfTokenizer::default() };
+    let warnings = odd.build().unwrap().warnings().join("\n");
+    assert!(warnings.contains("config.json bos_token_id is 9999, but there are "), "{warnings}");
+}
+
+#[test]
 fn hf_parts_that_are_not_known() {
     refused(with("/model/type", json!("WordPiece")), &["tokenizer.json: model", "WordPiece", "BPE"]);
     refused(with("/decoder", json!({"type": "CTC"})), &["tokenizer.json: decoder", "CTC", "ByteLevel"]);

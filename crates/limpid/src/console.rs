@@ -1,5 +1,7 @@
 //! Standard error: notes, warnings and the summary. Errors are printed by `error`, progress by `progress`.
 
+use crate::line::one_line;
+use crate::output;
 use std::io::{IsTerminal, Write};
 
 /// What may be said, and how.
@@ -30,7 +32,24 @@ impl Console {
     /// Something that the user should know and that stops nothing.
     pub(crate) fn note(&self, message: &str) {
         if !self.quiet {
-            print_line(&format!("limpid: {message}"));
+            print_line(&format!("limpid: {}", one_line(message)));
+        }
+    }
+
+    /// The same while a line of progress may be on the terminal: it is erased.
+    pub(crate) fn note_over_progress(&self, message: &str) {
+        if !self.quiet && self.is_terminal {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+        self.note(message);
+    }
+
+    /// After a text that is whole and went to standard output: what comes next begins a line, also where both streams
+    /// end up in one place. (On a terminal `output::end_line` sees to it.)
+    pub(crate) fn begin_line(&self, text: &str) {
+        let is_open = !text.is_empty() && !text.ends_with('\n') && !std::io::stdout().is_terminal();
+        if !self.quiet && is_open && output::may_join(self.is_terminal) {
+            print_line("");
         }
     }
 

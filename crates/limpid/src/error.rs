@@ -1,6 +1,7 @@
 //! What ends a command: one line on standard error, and an exit code.
 
 use crate::console;
+use crate::line::one_line;
 use limpid_engine::chat::ChatError;
 use limpid_engine::engine::{ConfigError, RequestError, SubmitError};
 use limpid_engine::model::{ForwardError, ModelError};
@@ -47,13 +48,13 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Defaults(#[from] DefaultsError),
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(ConfigError),
     /// What a model, called so, could not do.
     #[error("{model}: {error}")]
     Request { model: String, error: RequestError },
     #[error(transparent)]
     Forward(#[from] ForwardError),
-    #[error(transparent)]
+    #[error("{0}; end other programs, or ask for less: a shorter prompt, a smaller --prefill-chunk")]
     Alloc(#[from] AllocError),
 }
 
@@ -71,8 +72,7 @@ impl CliError {
         if matches!(self, Self::ClosedPipe) {
             return ExitCode::SUCCESS;
         }
-        // One line, also where a file's own text is quoted.
-        console::print_line(&format!("limpid: error: {}", self.to_string().replace(['\n', '\r'], " ")));
+        console::print_line(&format!("limpid: error: {}", one_line(&self.to_string())));
         ExitCode::from(self.code())
     }
 
@@ -80,7 +80,7 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Param(_) | Self::Isa(_) => USAGE,
             Self::Submit(SubmitError::EmptyPrompt | SubmitError::UnknownToken { .. }) => USAGE,
-            Self::Chat(ChatError::ReservedArgument { .. }) => USAGE,
+            Self::Chat(ChatError::ReservedArgument { .. } | ChatError::UnknownArgument { .. }) => USAGE,
             _ => FAILURE,
         }
     }
@@ -95,6 +95,15 @@ impl From<SubmitError> for CliError {
                 Self::usage(error.to_string().replace("max_tokens", "--max-tokens"))
             }
             other => Self::Submit(other),
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Alloc(error) => Self::Alloc(error),
+            other => Self::Config(other),
         }
     }
 }

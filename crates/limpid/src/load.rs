@@ -3,10 +3,11 @@
 use crate::console::Console;
 use crate::error::CliError;
 use crate::progress::{Progress, Unit};
-use limpid_engine::model::{Model, ModelConfig, ModelOptions, arch};
+use limpid_engine::model::{Model, ModelConfig, ModelError, ModelOptions, arch};
 use limpid_engine::tokenizer::Tokenizer;
 use limpid_engine::weights::WeightsFile;
 use limpid_kernels::Cpu;
+use limpid_kernels::matrix::MatrixError;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ impl ModelFile {
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, CliError> {
         let weights = match path {
             Some(path) => WeightsFile::open(path)?,
-            None => WeightsFile::from_bytes(POCKET)?,
+            None => WeightsFile::from_bytes(POCKET_NAME, POCKET)?,
         };
         let config = arch::read(&weights)?;
         Ok(Self { weights, config, is_embedded: path.is_none() })
@@ -36,7 +37,7 @@ impl ModelFile {
 
     /// The path, or what stands for it.
     pub(crate) fn name(&self) -> String {
-        if self.is_embedded { POCKET_NAME.to_owned() } else { self.weights.path().display().to_string() }
+        self.weights.path().display().to_string()
     }
 
     /// Bytes of the program itself that loading brings into memory and that stay there: the embedded model's.
@@ -58,7 +59,14 @@ impl ModelFile {
         let progress = Progress::start(console, "loading", Unit::Bytes);
         let model = Model::load(&self.weights, self.config.clone(), cpu, options, &mut |at| {
             progress.set(at.done_bytes, at.total_bytes);
-        })?;
-        Ok(model)
+        });
+        model.map_err(|error| match error {
+            // Which memory was short does not show from the model's parts.
+            ModelError::Alloc(_) => CliError::failure(format!("{}: {error}", self.name())),
+            ModelError::Matrix { source: MatrixError::Alloc(_), .. } => CliError::failure(format!(
+                "{error}; end other programs, or use fewer --threads or a model in a smaller format"
+            )),
+            error => error.into(),
+        })
     }
 }

@@ -47,8 +47,8 @@ pub(crate) struct AvailableMemory {
     pub(crate) limit: &'static str,
 }
 
-/// The least of what the machine has free and what each control group above the process leaves. `None` where neither is
-/// known.
+/// The least of what the machine has free, what each control group above the process leaves, and what the process's own
+/// limits leave. `None` where none of it is known.
 pub(crate) fn available_memory() -> Option<AvailableMemory> {
     let free = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kib(&text, "MemAvailable:"));
     let machine = free.map(|bytes| AvailableMemory { bytes, limit: "the machine's free memory" });
@@ -61,7 +61,26 @@ pub(crate) fn available_memory() -> Option<AvailableMemory> {
         folders.filter_map(|(folder, names)| room_in_group(&folder, names)).min()
     });
     let groups = groups.map(|bytes| AvailableMemory { bytes, limit: "the control group's memory limit" });
-    machine.into_iter().chain(groups).min_by_key(|available| available.bytes)
+    machine.into_iter().chain(groups).chain(room_in_process()).min_by_key(|available| available.bytes)
+}
+
+/// What `ulimit -v` and `ulimit -d` leave to the process.
+fn room_in_process() -> impl Iterator<Item = AvailableMemory> {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let (limits, status) = (read("/proc/self/limits"), read("/proc/self/status"));
+    let kinds = [
+        ("Max address space", "VmSize:", "the limit of the process's address space, ulimit -v"),
+        ("Max data size", "VmData:", "the limit of the process's data, ulimit -d"),
+    ];
+    kinds.into_iter().filter_map(move |(name, used, limit)| {
+        let bytes = soft_limit(&limits, name)?.saturating_sub(kib(&status, used)?);
+        Some(AvailableMemory { bytes, limit })
+    })
+}
+
+/// From a line of /proc/self/limits, such as `Max data size    1048576    unlimited    bytes`; `None` if unlimited.
+fn soft_limit(limits: &str, name: &str) -> Option<usize> {
+    field(limits, name)?.split_whitespace().next()?.parse().ok()
 }
 
 /// The files in which a control group keeps its memory, by version.
@@ -160,6 +179,13 @@ mod tests {
         assert_eq!(kib(status, "VmHWM:"), Some(2048 * 1024));
         assert_eq!(kib(status, "VmSwap:"), None);
         assert_eq!(kib(status, "Threads:"), None, "no unit");
+    }
+
+    #[test]
+    fn limits_of_the_process() {
+        let limits = "Max data size      unlimited   unlimited   bytes\nMax address space  1048576  unlimited  bytes\n";
+        assert_eq!(soft_limit(limits, "Max address space"), Some(1 << 20));
+        assert_eq!(soft_limit(limits, "Max data size"), None);
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! - `load`: from a path to an opened model.  `sizing`: what a run will take, before it is loaded.
 //! - `prompt`: what the user wrote, to token ids.
 //! - `machine`: cores and memory.  `console`, `progress`: standard error.  `output`: standard output.
-//! - `interrupt`: Ctrl-C.  `units`: how numbers are written.  `error`: messages and exit codes.
+//! - `interrupt`: Ctrl-C.  `units`: how numbers are written.  `line`: how messages are.  `error`: exit codes.
 
 mod cli;
 mod console;
 mod error;
 mod interrupt;
+mod line;
 mod load;
 mod machine;
 mod output;

@@ -23,3 +23,27 @@ pub(crate) fn write_json(value: &impl serde::Serialize) -> Result<(), CliError> 
         .map_err(|error| CliError::failure(format!("cannot write the result as JSON: {error}")))?;
     write(&(json + "\n"))
 }
+
+/// Whether a reader may see standard output and standard error in one place: both are the same file or pipe, or
+/// standard output is a pipe whose other end may show it on the terminal that standard error is.
+#[cfg(unix)]
+pub(crate) fn may_join(stderr_is_terminal: bool) -> bool {
+    use std::fs::{File, Metadata};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    fn metadata(stream: impl AsFd) -> std::io::Result<Metadata> {
+        File::from(stream.as_fd().try_clone_to_owned()?).metadata()
+    }
+    match (metadata(std::io::stdout()), metadata(std::io::stderr())) {
+        (Ok(out), Ok(err)) => {
+            let is_same = (out.dev(), out.ino()) == (err.dev(), err.ino());
+            is_same || stderr_is_terminal && out.file_type().is_fifo()
+        }
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn may_join(stderr_is_terminal: bool) -> bool {
+    stderr_is_terminal
+}

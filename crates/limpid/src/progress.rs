@@ -59,7 +59,9 @@ impl Progress {
 
     fn print_to(mut out: impl Write + Send + 'static, shared: Arc<Shared>, printing: Printing) -> Self {
         let seen = shared.clone();
-        Self { shared, printer: Some(std::thread::spawn(move || printing.print(&seen, &mut out))) }
+        let printer = std::thread::Builder::new().spawn(move || printing.print(&seen, &mut out));
+        // A system that refuses a thread can do the work all the same.
+        Self { shared, printer: printer.ok() }
     }
 
     pub(crate) fn set(&self, done: u64, total: u64) {

@@ -2,14 +2,22 @@
 
 use crate::error::CliError;
 use crate::load::ModelFile;
+use crate::units;
 use chrono::{Datelike, Timelike};
 use limpid_engine::TokenId;
 use limpid_engine::chat::{ChatTemplate, DateTime, Message, RenderOptions, TemplateTokens};
 use limpid_engine::tokenizer::{Specials, Tokenizer};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
+
+/// The longest text that is read from a file or from standard input: more than any context holds. Without a limit an
+/// endless one (`/dev/zero`) would take all memory.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// Windows writes it before a text in UTF-8. It says how the text is written and is no part of it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Where a text comes from, as the command line names it.
 #[derive(Clone, Copy, Debug)]
@@ -19,32 +27,57 @@ pub(crate) struct TextSource<'a> {
 }
 
 impl TextSource<'_> {
-    /// The argument, the file, or standard input if that is not a terminal.
+    /// The argument, the file, or standard input if that is not a terminal; `-` as either is standard input, whatever
+    /// it is.
     ///
-    /// A file and standard input usually end with a line break that nobody means; `keeps_end` keeps it.
+    /// A file and standard input usually end with a line break that nobody means; `keeps_end` keeps it. A byte order
+    /// mark at their beginning is dropped.
     pub(crate) fn read(&self, keeps_end: bool) -> Result<String, CliError> {
-        let (name, bytes) = match (self.argument, self.file) {
+        let named_stdin = self.argument == Some("-") || self.file == Some(Path::new("-"));
+        let mut text = match (self.argument, self.file) {
+            _ if named_stdin => read_stdin()?,
             (Some(text), _) => return Ok(text.to_owned()),
-            (None, Some(path)) => (path.display().to_string(), fs::read(path)),
+            (None, Some(path)) => {
+                let name = path.display().to_string();
+                let file = File::open(path)
+                    .map_err(|error| CliError::failure(format!("cannot read {name}: {error}")))?;
+                read_text(&name, file)?
+            }
             (None, None) if std::io::stdin().is_terminal() => {
                 let remedy = "give it as an argument, with --file PATH or on standard input; see --help";
                 return Err(CliError::usage(format!("there is no text: {remedy}")));
             }
-            (None, None) => {
-                let mut bytes = Vec::new();
-                ("standard input".to_owned(), std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes))
-            }
+            (None, None) => read_stdin()?,
         };
-        let bytes = bytes.map_err(|error| CliError::failure(format!("cannot read {name}: {error}")))?;
-        let mut text = String::from_utf8(bytes).map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
-            CliError::failure(format!("{name} is not UTF-8 at byte {at}; convert it, for example with iconv"))
-        })?;
+        if text.starts_with(BYTE_ORDER_MARK) {
+            text.drain(..BYTE_ORDER_MARK.len_utf8());
+        }
         if !keeps_end && text.ends_with('\n') {
             text.truncate(text.len() - if text.ends_with("\r\n") { 2 } else { 1 });
         }
         Ok(text)
     }
+}
+
+fn read_stdin() -> Result<String, CliError> {
+    read_text("standard input", std::io::stdin().lock())
+}
+
+/// All of `from`, which messages call `name`.
+fn read_text(name: &str, from: impl Read) -> Result<String, CliError> {
+    let mut bytes = Vec::new();
+    let read = from.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| CliError::failure(format!("cannot read {name}: {error}")))?;
+    if bytes.len() as u64 > MAX_TEXT_BYTES {
+        return Err(CliError::failure(format!(
+            "{name} is longer than {}, the longest text that is read; give a shorter one",
+            units::bytes(MAX_TEXT_BYTES as usize)
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        CliError::failure(format!("{name} is not UTF-8 at byte {at}; convert it, for example with iconv"))
+    })
 }
 
 /// A prompt before the tokenizer has seen it.
@@ -97,6 +130,7 @@ fn encode_chat(
     let messages: Vec<_> =
         system.map(|text| message("system", text)).into_iter().chain([message("user", user)]).collect();
     let tokens = TemplateTokens::new(tokenizer);
+    args.keys().try_for_each(|name| template.check_argument(name, &tokens))?;
     let options = RenderOptions { args, now: Some(local_time()), ..RenderOptions::new(&tokens) };
     let rendered = template.render(&messages, &options)?;
     Ok(tokenizer.encode_rendered(&rendered)?)

@@ -75,8 +75,8 @@ impl Sizing<'_> {
         let need = self.need(n);
         match available {
             Some(available) if need.total() > available.bytes => Err(CliError::failure(format!(
-                "{} tokens need {}: weights {}, KV cache {}, workspace {}; {} are available ({}). {remedy}",
-                units::count(n.saturating_mul(self.n_sequences)),
+                "{} need {}: weights {}, KV cache {}, workspace {}; {} are available ({}). {remedy}",
+                units::counted(n.saturating_mul(self.n_sequences), "token"),
                 units::bytes(need.total()),
                 units::bytes(need.weights),
                 units::bytes(need.kv),

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-/// `3.3 MiB`.
+/// `3.3 MiB`. The largest number is what sums stop at that are larger.
 pub(crate) fn bytes(n: usize) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if n == usize::MAX {
+        return format!("{} or more", bytes(n - 1));
+    }
     let mut value = n as f64;
     let mut unit = 0;
     while value >= 1023.95 && unit + 1 < UNITS.len() {
@@ -25,6 +28,11 @@ pub(crate) fn count(n: usize) -> String {
         out.push(digit);
     }
     out
+}
+
+/// `1 token`, `131,072 tokens`.
+pub(crate) fn counted(n: usize, noun: &str) -> String {
+    format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
 /// `0.42 ms`, `12.3 ms` or `4.56 s`.
@@ -63,12 +71,18 @@ mod tests {
     fn bytes_in_the_unit_that_keeps_them_short() {
         let written = [0, 1023, 1024, 1536, 1_048_575, 3_484_960, 5 << 30].map(bytes);
         assert_eq!(written, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "3.3 MiB", "5.0 GiB"]);
+        assert_eq!([3 << 60, usize::MAX].map(bytes), ["3.0 EiB", "16.0 EiB or more"]);
     }
 
     #[test]
     fn counts_in_groups_of_three() {
         let written = [0, 999, 1000, 131_072, 1_234_567].map(count);
         assert_eq!(written, ["0", "999", "1,000", "131,072", "1,234,567"]);
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([0, 1, 1000].map(|n| counted(n, "token")), ["0 tokens", "1 token", "1,000 tokens"]);
     }
 
     #[test]

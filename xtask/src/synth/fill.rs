@@ -66,7 +66,8 @@ impl Filler {
         };
         let scales = (0..N_SCALES).map(|i| {
             let d = (0.5 + i as f32 / (N_SCALES - 1) as f32) * sigma / rms;
-            // q - 8 reaches -8 but not 8 (q - 16 likewise): quantizers give the scale the sign that the largest weight needs.
+            // q - 8 reaches -8 but not 8 (q - 16 likewise): quantizers give the scale the sign that the largest weight
+            // needs.
             let d = if matches!(format, Format::Q4_0 | Format::Q5_0) && i % 2 == 1 { -d } else { d };
             (f16::from_f32(d).to_bits(), f16::from_f32(min_per_scale * d).to_bits())
         });

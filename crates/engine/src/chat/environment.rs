@@ -28,9 +28,13 @@ pub(super) fn on_large_stack<T: Send>(
 ) -> Result<T, ChatError> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("chat template".to_string()).stack_size(STACK_BYTES);
-        let running = thread.spawn_scoped(scope, f).map_err(ChatError::Thread)?;
+        let running = thread.spawn_scoped(scope, f).map_err(no_thread)?;
         running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+fn no_thread(source: std::io::Error) -> ChatError {
+    ChatError::Thread { stack_bytes: STACK_BYTES, source }
 }
 
 /// Holds the mark, for `tojson`. Templates cannot name it.

@@ -26,10 +26,16 @@ pub enum ChatError {
     TooManySteps { line: usize, limit: u64 },
     #[error("the chat template is refused: a {what} of {n_bytes} bytes, at most {limit} are allowed")]
     TooLong { what: &'static str, n_bytes: usize, limit: usize },
-    #[error("no thread to run the chat template on: {0}; end other programs, or allow more threads")]
-    Thread(std::io::Error),
+    #[error(
+        "no thread with a stack of {} MiB to run the chat template on: {source}; allow more memory or threads \
+         (ulimit -v, ulimit -u), end other programs, or go without the template", stack_bytes >> 20
+    )]
+    Thread { stack_bytes: usize, source: std::io::Error },
     #[error("the template argument `{name}` is one that every template is given; choose another name")]
     ReservedArgument { name: String },
+    /// Nothing would come of it: it is misspelled, or meant for another model.
+    #[error("the template argument `{name}` is not read by the model's chat template; {known}")]
+    UnknownArgument { name: String, known: String },
     #[error("message {index} is not a JSON object with the keys `role` and `content`")]
     NoMessage { index: usize },
     #[error("the messages hold all of the noncharacters U+FDD0 to U+FDEF; take one of them out")]

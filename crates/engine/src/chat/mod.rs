@@ -10,7 +10,7 @@ mod json;
 mod marks;
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use minijinja::{Environment, ErrorKind, Value};
@@ -25,6 +25,9 @@ pub use error::ChatError;
 
 use environment::{MARK_VARIABLE, MAX_STEPS, Raised};
 use marks::SpecialTexts;
+
+/// Variables that a request gives in another way.
+const RESERVED: [&str; 2] = ["messages", "add_generation_prompt"];
 
 /// The only template of its environment.
 const NAME: &str = "chat";
@@ -153,7 +156,6 @@ impl ChatTemplate {
     }
 
     fn try_render(&self, messages: &[Json], options: &RenderOptions<'_>) -> Result<Rendered, ChatError> {
-        const RESERVED: [&str; 2] = ["messages", "add_generation_prompt"];
         if let Some(name) = options.args.keys().find(|name| RESERVED.contains(&name.as_str())) {
             return Err(ChatError::ReservedArgument { name: name.clone() });
         }
@@ -185,6 +187,39 @@ impl ChatTemplate {
             let marked =
                 template.render(Value::from_pairs(variables)).map_err(|error| render_error(&error))?;
             Ok(Rendered { marked, mark: Some(mark) })
+        })
+    }
+}
+
+impl ChatTemplate {
+    /// Refuses an argument that the template does not have in it. As in transformers, rendering ignores it.
+    pub fn check_argument(&self, name: &str, tokens: &TemplateTokens) -> Result<(), ChatError> {
+        if RESERVED.contains(&name) {
+            return Ok(());
+        }
+        // minijinja's list of what is read lacks `{% set x = x | default(1) %}`: any mention will do.
+        let mut words = self.source.split(|c: char| c != '_' && !c.is_alphanumeric());
+        if words.any(|word| word == name) {
+            return Ok(());
+        }
+        let known = match self.free_variables(tokens)?.as_slice() {
+            [] => "it reads none".to_owned(),
+            names => format!("it reads {}", names.join(", ")),
+        };
+        Err(ChatError::UnknownArgument { name: name.to_owned(), known })
+    }
+
+    /// Variables that the template reads and that nobody sets but an argument, by name.
+    fn free_variables(&self, tokens: &TemplateTokens) -> Result<Vec<String>, ChatError> {
+        environment::on_large_stack(|| {
+            let template = self.environment.get_template(NAME).map_err(|error| render_error(&error))?;
+            let is_given = |name: &str| {
+                let is_function =
+                    name == "strftime_now" || self.environment.globals().any(|(known, _)| known == name);
+                is_function || RESERVED.contains(&name) || tokens.variables.contains_key(name)
+            };
+            let reads: BTreeSet<_> = template.undeclared_variables(false).into_iter().collect();
+            Ok(reads.into_iter().filter(|name| !is_given(name)).collect())
         })
     }
 }

@@ -105,20 +105,24 @@ pub enum SubmitError {
     UnknownToken { token: TokenId, position: usize, vocab_size: usize },
     /// Nothing could follow it, or it is longer than the limit by itself.
     #[error(
-        "the prompt has {n_prompt} tokens, and {limit} holds {max_len}{}. Shorten the prompt{}",
-        if n_prompt > max_len { "" } else { ": no room for an answer" }, or_enlarge(*limit)
+        "the prompt has {}, and {limit} holds {max_len}{}. Shorten the prompt{}",
+        tokens(*n_prompt), if n_prompt > max_len { "" } else { ": no room for an answer" }, or_enlarge(*limit)
     )]
     PromptTooLong { n_prompt: usize, limit: LengthLimit, max_len: usize },
     #[error(
-        "the prompt has {n_prompt} tokens and max_tokens is {max_tokens}, {} together, but {limit} holds {max_len}. \
+        "the prompt has {} and max_tokens is {max_tokens}, {} together, but {limit} holds {max_len}. \
          Lower max_tokens to {} or shorten the prompt{}",
-        n_prompt.saturating_add(*max_tokens), max_len - n_prompt, or_enlarge(*limit)
+        tokens(*n_prompt), n_prompt.saturating_add(*max_tokens), max_len - n_prompt, or_enlarge(*limit)
     )]
     TooLong { n_prompt: usize, max_tokens: usize, limit: LengthLimit, max_len: usize },
     #[error(transparent)]
     Param(#[from] ParamError),
     #[error("{max_waiting} requests are waiting already, the most that are let in; try again later")]
     QueueFull { max_waiting: usize },
+}
+
+fn tokens(n: usize) -> String {
+    format!("{n} token{}", if n == 1 { "" } else { "s" })
 }
 
 fn or_enlarge(limit: LengthLimit) -> String {

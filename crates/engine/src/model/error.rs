@@ -25,8 +25,9 @@ pub enum ModelError {
     Unsupported { path: PathBuf, key: String, found: String, expected: String },
 
     /// Leaving out a tensor that the model has would give wrong text without a word.
-    #[error("{}: {n_unused} tensors have no place in architecture {architecture}, the first is `{first}`; \
-             the model is of another architecture than its metadata says", path.display())]
+    #[error("{}: {n_unused} {} no place in architecture {architecture}, the first is `{first}`; \
+             the model is of another architecture than its metadata says", path.display(),
+             if *n_unused == 1 { "tensor has" } else { "tensors have" })]
     UnusedTensors { path: PathBuf, architecture: String, n_unused: usize, first: String },
 
     #[error("{}: tensor `{name}`: {source}", path.display())]

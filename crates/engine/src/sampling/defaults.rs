@@ -190,10 +190,10 @@ impl Defaults {
             }
         }
         if let Some(value) = read(top_k)? {
-            if value.fract() != 0.0 || value > f64::from(u32::MAX) {
-                return Err(ParamError::new(top_k, value, "a whole number; 0 or less is off"));
+            if value.fract() != 0.0 || !(-1.0..=f64::from(u32::MAX)).contains(&value) {
+                return Err(ParamError::new(top_k, value, "a whole number; 0 and -1 are off"));
             }
-            // Below 0 saturates to 0: vLLM and llama.cpp write -1 for "off".
+            // -1 saturates to 0: vLLM and llama.cpp write it for "off".
             self.top_k = Setting { value: value as u32, source };
         }
         self.params(0)

@@ -151,26 +151,53 @@ impl<'a> HfTokenizer<'a> {
         vocab_size: usize,
         warnings: &mut Vec<String>,
     ) -> Result<SpecialTokens, TokenizerError> {
-        let flag =
-            |key: &str| self.tokenizer_config.and_then(|config| config.get(key)).and_then(Value::as_bool);
-        let named = |key: &str| names.id(text_of(self.config_value(key)?)?);
-        let by_id = match token_ids(self.generation_config, "generation_config.json bos_token_id")? {
-            Some(ids) => Some(ids),
-            None => token_ids(self.config, "config.json bos_token_id")?,
-        };
-        let bos = frame.before.or_else(|| named("bos_token")).or_else(|| by_id?.first().copied());
+        let named = |field| self.named(field, names);
+        let mut by_id = None;
+        for (file, field) in [
+            (self.generation_config, "generation_config.json bos_token_id"),
+            (self.config, "config.json bos_token_id"),
+        ] {
+            let ids = token_ids(file, field)?;
+            let unusable = ids.iter().flatten().filter(|id| id.0 as usize >= vocab_size);
+            warnings.extend(unusable.map(|id| beyond(field, *id, vocab_size)));
+            by_id = by_id.or(ids);
+        }
+        let bos = frame.before.or(named("tokenizer_config.json bos_token")?);
+        let bos = bos.or_else(|| by_id?.first().copied());
         let mut special = SpecialTokens {
             bos: bos.filter(|id| (id.0 as usize) < vocab_size),
-            unknown: named("unk_token"),
-            pad: named("pad_token"),
+            unknown: named("tokenizer_config.json unk_token")?,
+            pad: named("tokenizer_config.json pad_token")?,
             ..SpecialTokens::default()
         };
-        special.add_bos =
-            frame.decides("add_bos_token", frame.before.is_some(), flag("add_bos_token"), warnings);
-        special.add_eos =
-            frame.decides("add_eos_token", frame.after.is_some(), flag("add_eos_token"), warnings);
-        self.find_eos(named("eos_token"), vocab_size, &mut special, warnings)?;
+        let flag = self.flag("tokenizer_config.json add_bos_token")?;
+        special.add_bos = frame.decides("add_bos_token", frame.before.is_some(), flag, warnings);
+        let flag = self.flag("tokenizer_config.json add_eos_token")?;
+        special.add_eos = frame.decides("add_eos_token", frame.after.is_some(), flag, warnings);
+        self.find_eos(named("tokenizer_config.json eos_token")?, vocab_size, &mut special, warnings)?;
         Ok(special)
+    }
+
+    /// A switch of tokenizer_config.json. `field`: the file's name and the key, here and below.
+    fn flag(&self, field: &'static str) -> Result<Option<bool>, TokenizerError> {
+        match self.tokenizer_config.and_then(|config| config.get(key_of(field))) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(found) => Err(TokenizerError::invalid(field, found.to_string(), "true or false")),
+        }
+    }
+
+    /// The id of the token that has a role; `None` if none has, or if the vocabulary does not have it.
+    fn named(&self, field: &'static str, names: &Names<'_>) -> Result<Option<TokenId>, TokenizerError> {
+        let Some(found) = self.config_value(key_of(field)) else { return Ok(None) };
+        let text = text_of(found).ok_or_else(|| {
+            TokenizerError::invalid(
+                field,
+                found.to_string(),
+                "a token's text, or an object with it as `content`",
+            )
+        })?;
+        Ok(names.id(text))
     }
 
     fn find_eos(
@@ -193,21 +220,21 @@ impl<'a> HfTokenizer<'a> {
                 if (id.0 as usize) < vocab_size {
                     special.add_eos_token(*id, source);
                 } else {
-                    warnings.push(format!(
-                        "{source} is {}, but there are {vocab_size} tokens: it is not used",
-                        id.0
-                    ));
+                    warnings.push(beyond(source, *id, vocab_size));
                 }
             }
         }
         let said: Vec<_> = sources.iter().filter_map(|(source, ids)| Some((source, ids.as_ref()?))).collect();
-        for pair in said.windows(2) {
-            let ((first, ids), (second, others)) = (pair[0], pair[1]);
-            let agree = ids.iter().all(|id| others.contains(id)) || others.iter().all(|id| ids.contains(id));
-            if !agree {
-                let (ids, others) = (list(ids), list(others));
-                warnings.push(format!("{first} is {ids}, {second} is {others}: each of them ends a text"));
-            }
+        let agree = |ids: &[TokenId], others: &[TokenId]| {
+            ids.iter().all(|id| others.contains(id)) || others.iter().all(|id| ids.contains(id))
+        };
+        if said.windows(2).any(|pair| !agree(pair[0].1, pair[1].1)) {
+            let said: Vec<_> =
+                said.iter().map(|(source, ids)| format!("{source} is {}", list(ids))).collect();
+            warnings.push(format!(
+                "the files name different EOS tokens, and each of them ends a text: {}",
+                said.join("; ")
+            ));
         }
         Ok(())
     }
@@ -264,7 +291,7 @@ impl Known {
 /// An id, or a list of ids (`eos_token_id` of a generation_config.json is either). `field`: the file's name and the
 /// key.
 fn token_ids(config: Option<&Value>, field: &'static str) -> Result<Option<Vec<TokenId>>, TokenizerError> {
-    let key = field.rsplit(' ').next().unwrap_or(field);
+    let key = key_of(field);
     let ids: Option<Vec<TokenId>> = match config.and_then(|config| config.get(key)) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Array(values)) => values.iter().map(token_id).collect(),
@@ -277,6 +304,16 @@ fn token_ids(config: Option<&Value>, field: &'static str) -> Result<Option<Vec<T
             Err(TokenizerError::invalid(field, found, "a token id or a list of them"))
         }
     }
+}
+
+/// Of the name of a file and a key.
+fn key_of(field: &'static str) -> &'static str {
+    field.rsplit(' ').next().unwrap_or(field)
+}
+
+/// A warning.
+fn beyond(field: &str, id: TokenId, vocab_size: usize) -> String {
+    format!("{field} is {}, but there are {vocab_size} tokens: it is not used", id.0)
 }
 
 fn token_id(value: &Value) -> Option<TokenId> {

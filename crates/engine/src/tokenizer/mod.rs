@@ -111,9 +111,18 @@ impl Tokenizer {
         detokenizer::decode(&self.vocab, ids, !skip_special)
     }
 
-    /// One token for people to look at: its bytes as text, U+FFFD for what is no UTF-8 by itself.
+    /// One token for people to look at: its bytes as text, and as `<0xF0>` each byte that is no UTF-8 by itself.
     pub fn piece(&self, id: TokenId) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.vocab.bytes(id))
+        let bytes = self.vocab.bytes(id);
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return text.into();
+        }
+        let mut piece = String::new();
+        for chunk in bytes.utf8_chunks() {
+            piece.push_str(chunk.valid());
+            piece.extend(chunk.invalid().iter().map(|byte| format!("<0x{byte:02X}>")));
+        }
+        piece.into()
     }
 
     /// The bytes that a token stands for (a special token: its text). Empty for an id beyond the vocabulary.

@@ -23,9 +23,6 @@ use gguf::GgufMetadata;
 use hf::HfMetadata;
 use source::Source;
 
-/// How errors name the model that is not in a file.
-const IN_MEMORY: &str = "(model in memory)";
-
 /// One tensor as it lies in the file, not copied.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorView<'a> {
@@ -115,12 +112,12 @@ impl WeightsFile {
         gguf::open(Source::map(path)?)
     }
 
-    /// A GGUF file that is already in memory, such as the embedded model.
-    pub fn from_bytes(bytes: &'static [u8]) -> Result<WeightsFile, WeightsError> {
+    /// A GGUF file that is already in memory, such as the embedded model. Messages call it `name`.
+    pub fn from_bytes(name: &str, bytes: &'static [u8]) -> Result<WeightsFile, WeightsError> {
         if !bytes.starts_with(gguf::MAGIC) {
-            return Err(refuse_by_head(Path::new(IN_MEMORY), &bytes[..bytes.len().min(HEAD_LEN)]));
+            return Err(refuse_by_head(Path::new(name), &bytes[..bytes.len().min(HEAD_LEN)]));
         }
-        gguf::open(Source::memory(IN_MEMORY, bytes))
+        gguf::open(Source::memory(name, bytes))
     }
 
     /// `tensors` must lie inside their sources; fails on a name that occurs twice.
@@ -153,7 +150,7 @@ impl WeightsFile {
         Ok(WeightsFile { path: path.to_owned(), metadata, sources, tensors, by_name, buffers })
     }
 
-    /// The path that was opened; for bytes in memory a name in parentheses.
+    /// The path that was opened; for bytes in memory their name.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -16,7 +16,7 @@ use writer::{
 };
 
 fn in_memory(file: &Gguf) -> WeightsFile {
-    WeightsFile::from_bytes(file.finish().leak()).unwrap()
+    WeightsFile::from_bytes("(model in memory)", file.finish().leak()).unwrap()
 }
 
 fn gguf(weights: &WeightsFile) -> &GgufMetadata {
@@ -201,10 +201,10 @@ fn what_is_no_file_is_refused() {
     assert!(error("/no/such/file").starts_with("/no/such/file: cannot open: "));
     #[cfg(unix)]
     assert!(error("/dev/null").contains("found neither a file nor a folder"));
-    let error = WeightsFile::from_bytes(b"").err().unwrap().to_string();
+    let error = WeightsFile::from_bytes("(model in memory)", b"").err().unwrap().to_string();
     assert!(error.starts_with("(model in memory): found an empty file"), "{error}");
     let part = split_parts(2).swap_remove(0).1.leak();
-    let error = WeightsFile::from_bytes(part).err().unwrap().to_string();
+    let error = WeightsFile::from_bytes("(model in memory)", part).err().unwrap().to_string();
     assert!(error.contains("found the first of 2 files of a split model under another name"), "{error}");
 }
 

@@ -94,6 +94,7 @@ fn metadata() -> Vec<File> {
         file("boolean_of_2_in_array.gguf", with("x", ARRAY, &array(BOOL, 3, &[0, 1, 2]))),
         file("key_not_utf8.gguf", bad_key.finish()),
         file("string_not_utf8.gguf", with("general.name", STRING, &string(b"caf\xe9"))),
+        file("key_empty.gguf", with("", U32, &[1, 0, 0, 0])),
         file("key_twice.gguf", with("llama.block_count", U32, &[2, 0, 0, 0])),
         file("alignment_0.gguf", with("general.alignment", U32, &[0; 4])),
         file("alignment_24.gguf", with("general.alignment", U32, &[24, 0, 0, 0])),

@@ -363,7 +363,7 @@ fn tensors() {
             ),
             (
                 tensor("blk.2.attn_norm.weight", &[40], F32, 160),
-                "1 tensors have no place in architecture llama, the first is `blk.2.attn_norm.weight`; \
+                "1 tensor has no place in architecture llama, the first is `blk.2.attn_norm.weight`; \
                  the model is of another architecture than its metadata says",
                 "",
             ),

@@ -188,6 +188,16 @@ fn names() {
                 "`model_type`: architecture \"mamba\" is not supported; supported are llama, mistral, qwen2, qwen3",
                 "",
             ),
+            (
+                json!({"architectures": ["Qwen2ForCausalLM"]}),
+                "`architectures`: found [\"Qwen2ForCausalLM\"], expected classes of model_type \"llama\"",
+                DAMAGED,
+            ),
+            (
+                json!({"architectures": "LlamaForCausalLM"}),
+                "`architectures`: found \"LlamaForCausalLM\", expected a list of names",
+                DAMAGED,
+            ),
             (json!({"model_type": null}), "`model_type`: found nothing, expected a string", DAMAGED),
             (json!({"model_type": ["llama"]}), "`model_type`: found [\"llama\"], expected a string", DAMAGED),
             (
@@ -197,7 +207,7 @@ fn names() {
             ),
             (json!({"hidden_act": 3}), "`hidden_act`: found 3, expected \"silu\" or \"swish\"", NOT_BUILT),
             (
-                json!({"model_type": "qwen3"}),
+                json!({"model_type": "qwen3", "architectures": null}),
                 "tensor `model.layers.0.self_attn.q_norm.weight`: found no such tensor among 35, \
                  expected one of shape [8]",
                 INCOMPLETE,
@@ -452,7 +462,7 @@ fn tensors() {
     check_tensors(
         "llama_bias/hf",
         |tensors| drop(tensors.insert("model.\u{7}score".to_owned(), (Dtype::F32, vec![1], vec![0; 4]))),
-        "1 tensors have no place in architecture llama, the first is `model.\\u{7}score`; \
+        "1 tensor has no place in architecture llama, the first is `model.\\u{7}score`; \
          the model is of another architecture than its metadata says",
     );
     check_tensors(

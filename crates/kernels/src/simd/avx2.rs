@@ -129,8 +129,8 @@ impl Unpack for U6<'_> {
     }
 }
 
-/// acc += scale * (sum of w * a) over those parts (first and last 16) of the 32 k. As many products as fit are summed in
-/// 16 bits and then widened once, by the multiplication with the scale.
+/// acc += scale * (sum of w * a) over those parts (first and last 16) of the 32 k. As many products as fit are summed
+/// in 16 bits and then widened once, by the multiplication with the scale.
 ///
 /// The chunks are written out: in a loop that the compiler keeps, the shifts of `unpack` would be looked up.
 #[inline(always)]

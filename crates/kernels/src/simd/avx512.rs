@@ -1,8 +1,9 @@
-//! The virtual vector on AVX-512 (F, BW, DQ, VL), with and without VNNI: one zmm register.
+//! The virtual vector on AVX-512 (F, BW, DQ, VL), with and without VNNI and BF16: one zmm register.
 //!
-//! SAFETY (the whole file, and `unpack`): every block calls intrinsics of AVX-512 F, BW, DQ or VL (or VNNI, where
-//! `VNNI` is true), which the processor has: a value of `Avx512` is made only by `run` and `run_vnni`, whose callers
-//! promise it. Loads and stores are unaligned and stay inside the array that the argument borrows.
+//! SAFETY (the whole file, and `unpack`): every block calls intrinsics of AVX-512 F, BW, DQ or VL (or VNNI or BF16,
+//! where `VNNI` or `BF16` is true), which the processor has: a value of `Avx512` is made only by `run`, `run_vnni` and
+//! `run_bf16`, whose callers promise it. Loads and stores are unaligned and stay inside the array that the argument
+//! borrows.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all of them, above")]
 
 mod unpack;

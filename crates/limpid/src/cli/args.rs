@@ -106,9 +106,11 @@ impl ComputeArgs {
     }
 }
 
-/// The instruction set: what the environment asks for, or else the best that the processor has.
+/// The instruction set: what the environment asks for (empty is as if it were not set), or else the best that the
+/// processor has.
 pub(crate) fn isa() -> Result<Isa, IsaError> {
-    let forced = std::env::var_os("LIMPID_ISA").map(|value| value.to_string_lossy().into_owned());
+    let forced = std::env::var_os("LIMPID_ISA").filter(|value| !value.is_empty());
+    let forced = forced.map(|value| value.to_string_lossy().into_owned());
     Isa::choose(forced.as_deref())
 }
 
@@ -123,10 +125,15 @@ impl Setup {
 pub(crate) struct Ids(pub(crate) Vec<TokenId>);
 
 pub(crate) fn ids(text: &str) -> Result<Ids, String> {
-    let parts = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
-    let id = |part: &str| part.parse().map(TokenId).map_err(|_| format!("`{part}` is no token id"));
-    let ids = parts.map(id).collect::<Result<Vec<_>, _>>()?;
-    if ids.is_empty() { Err("there is no token id".to_owned()) } else { Ok(Ids(ids)) }
+    let id = |(index, part): (usize, &str)| match part.trim() {
+        "" => {
+            Err(format!("number {} of the list is empty: token ids are expected, such as 1,2,3", index + 1))
+        }
+        part => part.parse().map(TokenId).map_err(|_| {
+            format!("`{part}` is no token id: whole numbers from 0 to {} are expected", u32::MAX)
+        }),
+    };
+    text.split(',').enumerate().map(id).collect::<Result<_, _>>().map(Ids)
 }
 
 /// A whole number in a range that an option's help names.
@@ -161,8 +168,11 @@ mod tests {
     #[test]
     fn token_ids_and_counts() {
         assert_eq!(ids("1,2, 3"), Ok(Ids(vec![TokenId(1), TokenId(2), TokenId(3)])));
-        assert_eq!(ids("1,-2"), Err("`-2` is no token id".to_owned()));
-        assert!(ids(" ,").is_err());
+        assert!(ids("1,-2").unwrap_err().starts_with("`-2` is no token id"));
+        for (text, number) in [("", 1), ("1,,2", 2), ("1,", 2), (",1", 1)] {
+            let error = ids(text).unwrap_err();
+            assert!(error.starts_with(&format!("number {number} of the list is empty")), "{text}: {error}");
+        }
         assert_eq!(token_count("2k"), Ok(2048));
         assert_eq!(token_count("300"), Ok(300));
         assert!(token_count("0").is_err());

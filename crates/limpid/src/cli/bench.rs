@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::load::ModelFile;
 use crate::machine;
 use crate::output;
+use crate::progress::{Progress, Unit};
 use crate::sizing::Sizing;
 use crate::units;
 use clap::Args;
@@ -97,8 +98,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
     // A fork copies the page that it writes into first.
     let n_pages = sizing.n_pages(longest) + args.sequences;
     let kv = KvCache::new(model.kv_layout().clone(), n_pages)?;
-    let mut bench = Bench { tokens: RandomTokens::new(SEED), batch: Batch::default(), model, kv };
+    // On a terminal only: where nobody looks on, nothing runs beside what is timed.
+    let progress = console.is_terminal().then(|| Progress::start(&console, "measuring", Unit::Tokens));
+    let (tokens, batch) = (RandomTokens::new(SEED), Batch::default());
+    let mut bench = Bench { tokens, batch, model, kv, progress, n_done: 0, n_total: args.n_tokens() };
     let (prefill, decode) = bench.measure(args)?;
+    bench.progress = None;
     let json = BenchJson::new(args, &setup, &file, &plan, prefill, decode);
     if args.json {
         output::write_json(&json)?
@@ -109,6 +114,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
 }
 
 impl BenchArgs {
+    /// Tokens that all repetitions compute, the one that is not counted too.
+    fn n_tokens(&self) -> usize {
+        let per_repetition = self.prefill + self.decode;
+        self.sequences.saturating_mul(self.depth + (self.repetitions + 1) * per_repetition)
+    }
+
     /// Positions of the longest sequence.
     fn longest(&self, context_length: usize) -> Result<usize, CliError> {
         let longest = self.depth.saturating_add(self.prefill.max(self.decode));
@@ -153,6 +164,10 @@ struct Bench {
     kv: KvCache,
     batch: Batch,
     tokens: RandomTokens,
+    progress: Option<Progress>,
+    /// Tokens that were computed, and that will be.
+    n_done: usize,
+    n_total: usize,
 }
 
 impl Bench {
@@ -240,6 +255,10 @@ impl Bench {
         let start = Instant::now();
         self.model.forward(&self.batch, &mut self.kv, &mut NoTrace)?;
         let time = start.elapsed();
+        self.n_done += self.batch.rows.len();
+        if let Some(progress) = &self.progress {
+            progress.set(self.n_done as u64, self.n_total as u64);
+        }
         self.batch.rows.clear();
         Ok(time)
     }
@@ -286,16 +305,16 @@ impl BenchJson {
             }
         };
         format!(
-            "{} ({}, {} in memory), {} threads, {}, compute {}, KV {}, depth {}, {} sequences\n{}{}",
+            "{} ({}, {} in memory), {}, {}, compute {}, KV {}, depth {}, {}\n{}{}",
             self.model,
             self.architecture,
             units::bytes(self.weights_bytes),
-            self.threads,
+            units::counted(self.threads, "thread"),
             self.isa,
             self.compute,
             self.kv_format,
             self.depth,
-            self.sequences,
+            units::counted(self.sequences, "sequence"),
             line("prefill", self.prefill_tokens, &self.prefill_repetitions, self.prefill),
             line("decode ", self.decode_tokens, &self.decode_repetitions, self.decode),
         )

@@ -12,6 +12,7 @@ use clap::Args;
 use limpid_engine::model::MemoryPlan;
 use limpid_engine::sampling::Defaults;
 use report::{InspectJson, MemoryRow};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,7 +27,8 @@ pub(crate) struct InspectArgs {
     #[arg(short, long, value_name = "PATH", group = "source")]
     model: Option<PathBuf>,
 
-    /// Also show what contexts of so many tokens take, such as 2k,8k,32k (k = 1024)
+    /// Also show what contexts of so many tokens take, such as 2k,8k,32k (k = 1024; from 1 to 262144k), in ascending
+    /// order and each once
     #[arg(short, long, value_name = "LIST", value_delimiter = ',', allow_hyphen_values = true,
           value_parser = token_count)]
     context: Vec<usize>,
@@ -48,7 +50,9 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, CliError> {
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
     let sizing =
         Sizing { plan: &plan, max_rows: args.compute.prefill_chunk, max_logit_rows: 1, n_sequences: 1 };
-    let rows = args.context.iter().map(|&n| MemoryRow::new(&sizing, &file, n)).collect();
+    let runtime = machine::resident_memory().map_or(0, |memory| memory.plus(file.bytes_in_program()).now);
+    let contexts = args.context.iter().copied().collect::<BTreeSet<_>>();
+    let rows = contexts.into_iter().map(|n| MemoryRow::new(&sizing, &file, n, runtime)).collect();
     let available = machine::available_memory();
     let fits = available.map(|available| (sizing.longest(file.config.context_length, available), available));
     let report =

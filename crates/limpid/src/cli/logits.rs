@@ -16,6 +16,7 @@ use limpid_engine::model::{Batch, BatchRow, Forward, MemoryPlan, ModelOptions, W
 use limpid_engine::tokenizer::Tokenizer;
 use limpid_engine::trace::NoTrace;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Rows of logits that are held at once: a large vocabulary takes a megabyte each.
@@ -27,15 +28,21 @@ pub(crate) struct LogitsArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The prompt as it is: special tokens are read, and BOS comes first if the model was trained with it [default:
-    /// standard input]
+    /// The prompt as it is: special tokens are read, and BOS comes first if the model was trained with it. `-` is
+    /// standard input [default: standard input, if it is not a terminal]
+    #[arg(group = "source")]
     text: Option<String>,
 
+    /// Read the prompt from a file in UTF-8, or from standard input if it is `-`
+    #[arg(short, long, value_name = "PATH", group = "source")]
+    file: Option<PathBuf>,
+
     /// The prompt as token ids, such as 1,2,3; nothing is added
-    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids, conflicts_with = "text")]
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids, group = "source")]
     prompt_tokens: Option<Ids>,
 
-    /// After which tokens of the prompt: `last`, `all`, or positions from 0 such as 0,5,9
+    /// After which tokens of the prompt: `last`, `all`, or positions from 0 such as 0,5,9. They are shown in
+    /// ascending order, each once
     #[arg(long, value_name = "WHICH", default_value = "last", allow_hyphen_values = true, value_parser = positions)]
     positions: Positions,
 
@@ -67,7 +74,9 @@ fn positions(text: &str) -> Result<Positions, String> {
         "all" => Ok(Positions::All),
         list => {
             let position = |part: &str| {
-                part.trim().parse().map_err(|_| format!("`{part}` is no position, they count from 0"))
+                part.trim()
+                    .parse()
+                    .map_err(|_| format!("`{part}` is no position: whole numbers from 0 on are expected"))
             };
             list.split(',').map(position).collect::<Result<_, _>>().map(Positions::List)
         }
@@ -99,10 +108,6 @@ struct LogitsJson {
 pub(crate) fn run(args: &LogitsArgs) -> Result<ExitCode, CliError> {
     let setup = args.compute.setup()?;
     let console = args.console.console();
-    let text = match &args.prompt_tokens {
-        Some(_) => String::new(),
-        None => TextSource { argument: args.text.as_deref(), file: None }.read(true)?,
-    };
     let file = ModelFile::open(args.model.path())?;
     // Ids in, numbers out: a model without a tokenizer will do.
     let tokenizer = match (&args.prompt_tokens, args.json) {
@@ -110,7 +115,10 @@ pub(crate) fn run(args: &LogitsArgs) -> Result<ExitCode, CliError> {
         _ => Some(file.tokenizer()?),
     };
     let prompt = match (&args.prompt_tokens, &tokenizer) {
-        (None, Some(tokenizer)) => encode_raw(&text, tokenizer)?,
+        (None, Some(tokenizer)) => {
+            let text = TextSource { argument: args.text.as_deref(), file: args.file.as_deref() };
+            encode_raw(&text.read(true)?, tokenizer)?
+        }
         (ids, _) => ids.as_ref().map_or_else(Vec::new, |ids| ids.0.clone()),
     };
     let (vocab_size, max_len) = (file.config.vocab_size, file.config.context_length);

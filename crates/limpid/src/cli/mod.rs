@@ -10,8 +10,8 @@ pub(crate) mod tokenize;
 
 use crate::error::CliError;
 use crate::output;
-use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// An LLM inference engine that you can see through: a model file and a prompt go in, text streams out.
@@ -28,6 +28,9 @@ use std::process::ExitCode;
 
 Exit codes: 0 done; 1 it could not be done: a file, the memory, a prompt too long for the context; 2 the command line
 makes no sense or an option asks for more than is allowed; 130 interrupted by Ctrl-C.
+The variable LIMPID_ISA forces an instruction set: portable, avx2, avx512, avx512vnni or avx512bf16. The output is the
+same with each; not set or empty is the best that the processor has. NO_COLOR, if not empty, switches colours off.
+
 What --json prints is described in docs/json.md. Linux on x86-64 is what is tested.",
     subcommand_required = true,
     arg_required_else_help = true
@@ -38,7 +41,6 @@ pub(crate) struct Cli {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub(crate) enum Command {
     Run(run::RunArgs),
     Inspect(inspect::InspectArgs),
@@ -64,15 +66,49 @@ pub(crate) fn help_or_usage_error(error: &clap::Error) -> Result<ExitCode, CliEr
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Err(CliError::usage("no command was given; see `limpid --help`"))
         }
-        _ => Err(CliError::usage(one_line(&error.render().to_string()))),
+        ErrorKind::InvalidSubcommand => {
+            let name = invalid(error, ContextKind::InvalidSubcommand);
+            let command = Cli::command();
+            let names = command.get_subcommands().map(clap::Command::get_name).collect::<Vec<_>>().join(", ");
+            Err(CliError::usage(format!(
+                "there is no command `{name}`; the commands are {names}; see --help"
+            )))
+        }
+        _ => Err(CliError::usage(one_line(error))),
     }
 }
 
-/// The parser's message without its usage lines: that is what `--help` is for.
-fn one_line(message: &str) -> String {
+/// What was written that the parser does not take.
+fn invalid(error: &clap::Error, kind: ContextKind) -> &str {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => text,
+        _ => "",
+    }
+}
+
+/// The parser's message without its usage lines (that is what `--help` is for) and without its advice to take an
+/// unknown option as a text, which is never what was meant.
+fn one_line(error: &clap::Error) -> String {
+    let message = error.render().to_string();
     let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines =
         lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+    let lines = lines.filter(|line| !line.starts_with("tip: to pass "));
     let text = lines.collect::<Vec<_>>().join(" ").replace(" tip: ", "; tip: ");
-    format!("{}; see --help", text.strip_prefix("error: ").unwrap_or(&text))
+    let hint = match (error.kind(), invalid(error, ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, "") => "",
+        (ErrorKind::UnknownArgument, "forbid" | "generate_through") => {
+            "; tip: a mode is written with an equals sign, --ignore-eos=forbid"
+        }
+        (ErrorKind::UnknownArgument, word) if !word.starts_with('-') && takes_text(&message) => {
+            "; tip: a text of several words needs quotes"
+        }
+        _ => "",
+    };
+    format!("{}{hint}; see --help", text.strip_prefix("error: ").unwrap_or(&text))
+}
+
+/// Whether the usage in the parser's message has a text.
+fn takes_text(message: &str) -> bool {
+    message.contains("[PROMPT]") || message.contains("[TEXT]")
 }

@@ -26,13 +26,12 @@ use report::{MemoryReport, Report};
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let console = args.console.console();
+    args.check()?;
     let setup = args.compute.setup()?;
-    let prompt = args.prompt.read()?;
-
     let clock = MonotonicClock(Instant::now());
     let file = ModelFile::open(args.model.path())?;
     let defaults = Defaults::of(file.weights.metadata())?;
@@ -40,19 +39,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let tokenizer = Arc::new(file.tokenizer()?);
     warn(&console, &tokenizer, &defaults);
 
-    // The prompt's length decides how much is loaded, so it is tokenized first; its time belongs to the request all the
-    // same, not to loading.
-    let tokenize_start = clock.0.elapsed();
-    let prompt = prompt.encode(&file, &tokenizer)?;
-    let tokenize = clock.0.elapsed() - tokenize_start;
+    let ReadPrompt { ids: prompt, reading, tokenize } = read_prompt(args, &file, &tokenizer, &clock)?;
 
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
     let sizing = args.sizing(&plan, prompt.len());
     let size = args.size(&file, &sizing, &prompt, machine::available_memory(), &console)?;
     let runtime = machine::resident_memory().map(|before| before.plus(file.bytes_in_program()));
+    let interrupt = Interrupt::while_loading(console)?;
     let mut engine = load(args, &file, &setup, &sizing, size, tokenizer.clone(), &console, &clock)?;
     let accepted_at = clock.0.elapsed();
-    let load = accepted_at - tokenize;
+    interrupt.loading_is_done();
+    let load = accepted_at - reading - tokenize;
 
     let request = Request {
         prompt: prompt.clone(),
@@ -62,7 +59,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
         accepted_at: accepted_at - tokenize,
         tokenized_at: accepted_at,
     };
-    let interrupt = Interrupt::listen()?;
     let id = engine.submit(request)?;
     let watch = generate::Watch {
         console: &console,
@@ -74,6 +70,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     };
     let generation =
         generate(&mut engine, id, &watch, |text| if args.json { Ok(()) } else { output::write(text) })?;
+    if !args.json {
+        output::end_line(&generation.text)?;
+        console.begin_line(&generation.text);
+    }
     if let Some(error) = generation.finished.error {
         return Err(CliError::Request { model: file.name(), error });
     }
@@ -89,13 +89,36 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     if args.json {
         output::write_json(&report.json())?;
     } else {
-        output::end_line(&generation.text)?;
         console.summary(&report.summary());
     }
     Ok(match generation.finished.reason {
         FinishReason::Cancelled => ExitCode::from(INTERRUPTED),
         _ => ExitCode::SUCCESS,
     })
+}
+
+/// The prompt, and how long it took.
+struct ReadPrompt {
+    ids: Vec<TokenId>,
+    /// Waiting for standard input, perhaps: nobody's time.
+    reading: Duration,
+    tokenize: Duration,
+}
+
+/// Reads and tokenizes the prompt. That comes after the model's header, so that a wrong path is told before somebody
+/// has typed a prompt, and before its weights, since the prompt's length decides how much is loaded. The time of
+/// tokenizing belongs to the request all the same, not to loading.
+fn read_prompt(
+    args: &RunArgs,
+    file: &ModelFile,
+    tokenizer: &Tokenizer,
+    clock: &MonotonicClock,
+) -> Result<ReadPrompt, CliError> {
+    let start = clock.0.elapsed();
+    let prompt = args.prompt.read()?;
+    let is_read = clock.0.elapsed();
+    let ids = prompt.encode(file, tokenizer)?;
+    Ok(ReadPrompt { ids, reading: is_read - start, tokenize: clock.0.elapsed() - is_read })
 }
 
 /// How long the sequence may become.

@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::load::ModelFile;
 use crate::output;
 use crate::prompt::TextSource;
+use crate::units;
 use clap::Args;
 use limpid_engine::tokenizer::Specials;
 use serde::Serialize;
@@ -18,10 +19,10 @@ pub(crate) struct TokenizeArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The text [default: standard input]
+    /// The text, or `-` for standard input [default: standard input, if it is not a terminal]
     text: Option<String>,
 
-    /// Read the text from a file
+    /// Read the text from a file in UTF-8, or from standard input if it is `-`
     #[arg(short, long, value_name = "PATH", conflicts_with = "text")]
     file: Option<PathBuf>,
 
@@ -41,14 +42,14 @@ pub(crate) struct TokenizeArgs {
 #[derive(Serialize)]
 struct TokenizeJson<'a> {
     ids: Vec<u32>,
-    /// The text of each token; bytes that are no UTF-8 by themselves are U+FFFD.
+    /// The text of each token; each byte that is no UTF-8 by itself as `<0xF0>`.
     pieces: Vec<std::borrow::Cow<'a, str>>,
     count: usize,
 }
 
 pub(crate) fn run(args: &TokenizeArgs) -> Result<ExitCode, CliError> {
-    let text = TextSource { argument: args.text.as_deref(), file: args.file.as_deref() }.read(true)?;
     let tokenizer = ModelFile::open(args.model.path())?.tokenizer()?;
+    let text = TextSource { argument: args.text.as_deref(), file: args.file.as_deref() }.read(true)?;
     let specials = if args.no_parse_special { Specials::Text } else { Specials::Parse };
     let ids = tokenizer.encode(&text, specials, tokenizer.special().add_bos && !args.no_bos)?;
     let pieces: Vec<_> = ids.iter().map(|&id| tokenizer.piece(id)).collect();
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &TokenizeArgs) -> Result<ExitCode, CliError> {
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "{:>7}  {piece:?}", id.0);
     }
-    let _ = writeln!(lines, "{} tokens", ids.len());
+    let _ = writeln!(lines, "{}", units::counted(ids.len(), "token"));
     output::write(&lines)?;
     Ok(ExitCode::SUCCESS)
 }

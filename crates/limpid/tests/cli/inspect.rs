@@ -50,7 +50,7 @@ fn a_path_gives_the_same_facts_as_the_embedded_copy() {
 
 #[test]
 fn contexts_show_what_grows_and_how() {
-    let json = limpid(&["inspect", "--json", "--context", "256,512,1k,2k"]).json();
+    let json = limpid(&["inspect", "--json", "--context", "2k,256,512,1k,256"]).json();
     let rows = json["contexts"].as_array().unwrap();
     let column = |name: &str| rows.iter().map(|row| row[name].as_u64().unwrap()).collect::<Vec<_>>();
     assert_eq!(column("context"), [256, 512, 1024, 2048]);
@@ -58,7 +58,8 @@ fn contexts_show_what_grows_and_how() {
     assert_eq!(column("score_matrix_bytes"), [256, 512, 1024, 2048].map(|n: u64| 3 * 4 * n * n), "quadratic");
     assert!(column("weights_bytes").windows(2).all(|pair| pair[0] == pair[1]));
     for row in rows {
-        let parts = ["weights_bytes", "kv_bytes", "workspace_bytes"].map(|name| row[name].as_u64().unwrap());
+        let parts = ["weights_bytes", "kv_bytes", "workspace_bytes", "runtime_bytes"]
+            .map(|name| row[name].as_u64().unwrap());
         assert_eq!(parts.iter().sum::<u64>(), row["total_bytes"].as_u64().unwrap());
     }
     let beyond = rows.iter().map(|row| row["is_beyond_model"].as_bool().unwrap()).collect::<Vec<_>>();
@@ -73,7 +74,7 @@ fn the_table_labels_each_column_with_its_growth() {
         .iter()
         .position(|line| line.first() == Some(&"context") && line.contains(&"workspace"))
         .unwrap();
-    assert_eq!(lines[title + 1], ["n", "constant", "~", "n", "~", "chunk", "~", "n", "~", "n^2"]);
+    assert_eq!(lines[title + 1], ["n", "constant", "~", "n", "~", "chunk", "constant", "~", "n", "~", "n^2"]);
     assert_eq!(lines[title + 2][0], "512");
     assert_eq!(lines[title + 3][0], "2,048*");
     expect_error(&["inspect", "--context", "2m"], 2, &["2m", "--context"]);

@@ -1,6 +1,7 @@
 //! Pipes, signals and standard input.
 
-use super::harness::{Outcome, PROMPT, command, limpid, limpid_with_stdin};
+use super::folder::{Folder, Shape};
+use super::harness::{Outcome, PROMPT, command, expect_error, limpid, limpid_with_stdin};
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
@@ -51,6 +52,27 @@ fn ctrl_c_ends_the_text_and_still_prints_the_summary() {
 }
 
 #[test]
+fn ctrl_c_while_loading_says_so() {
+    let folder = Folder::new(Shape { n_layers: 12, hidden_size: 512, intermediate_size: 4096 });
+    let child =
+        command(&["run", "-m", folder.as_str(), "--prompt-tokens", "5", "--threads", "1"]).spawn().unwrap();
+    // The thread that waits for Ctrl-C is started right before the model is loaded.
+    let tasks = format!("/proc/{}/task", child.id());
+    let listens = || {
+        let tasks = std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path().join("comm"));
+        tasks.filter_map(|path| std::fs::read_to_string(path).ok()).any(|name| name == "ctrl-c\n")
+    };
+    let start = std::time::Instant::now();
+    while !listens() {
+        assert!(start.elapsed() < std::time::Duration::from_secs(60), "nobody listens");
+    }
+    interrupt(&child);
+    let outcome = Outcome::new(child.wait_with_output().unwrap());
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (130, ""), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr, "limpid: interrupted while loading the model: there is no text\n");
+}
+
+#[test]
 fn ctrl_c_ends_a_json_run_with_its_object() {
     let (mut child, mut first) =
         (command(&[&LONG, &["--json"][..]].concat()).spawn().unwrap(), String::new());
@@ -95,6 +117,40 @@ fn a_text_that_is_no_utf_8_is_refused() {
         outcome.stderr,
         "limpid: error: standard input is not UTF-8 at byte 3; convert it, for example with iconv\n"
     );
+}
+
+#[test]
+fn a_dash_is_standard_input_and_a_byte_order_mark_no_text() {
+    let plain = limpid(&["tokenize", "--json", "Once upon"]).json();
+    for args in
+        [&["tokenize", "--json"][..], &["tokenize", "--json", "-"], &["tokenize", "--json", "-f", "-"]]
+    {
+        assert_eq!(limpid_with_stdin(args, b"\xef\xbb\xbfOnce upon").json(), plain, "{args:?}");
+    }
+    for args in [&["logits", "-"][..], &["logits", "--file", "-"], &["logits"]] {
+        let by_stdin = limpid_with_stdin(args, b"Once upon").success().stdout;
+        assert_eq!(by_stdin, limpid(&["logits", "Once upon"]).success().stdout, "{args:?}");
+    }
+}
+
+#[test]
+fn a_text_without_end_is_refused() {
+    for args in
+        [&["run", "-f", "/dev/zero"][..], &["tokenize", "-f", "/dev/zero"], &["logits", "-f", "/dev/zero"]]
+    {
+        expect_error(args, 1, &["/dev/zero is longer than 64.0 MiB", "give a shorter one"]);
+    }
+}
+
+#[test]
+fn the_summary_begins_a_line_where_both_streams_are_one_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let stream = || std::fs::OpenOptions::new().append(true).open(file.path()).unwrap();
+    let mut child = command(&["run", PROMPT, "-n", "3", "--seed", "1"]);
+    assert!(child.stdout(stream()).stderr(stream()).status().unwrap().success());
+    let both = std::fs::read_to_string(file.path()).unwrap();
+    let lines: Vec<_> = both.lines().collect();
+    assert!(lines.len() == 2 && lines[1].starts_with("load "), "{both}");
 }
 
 #[test]

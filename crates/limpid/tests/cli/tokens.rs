@@ -42,6 +42,23 @@ fn the_list_shows_ids_pieces_and_count() {
 }
 
 #[test]
+fn bytes_that_are_half_a_character_are_shown() {
+    let fox = limpid(&["tokenize", "--no-bos", "--json", "\u{1F98A}"]).json();
+    assert_eq!(fox["pieces"], serde_json::json!(["<0xF0>", "<0x9F>", "<0xA6>", "<0x8A>"]));
+    let whole = limpid(&["detokenize", &ids(&fox)]).success();
+    assert_eq!((whole.stdout.as_str(), whole.stderr.as_str()), ("\u{1F98A}", ""));
+    let half = ids(&fox).rsplitn(3, ',').last().unwrap().to_owned();
+    let half = limpid(&["detokenize", &half]).success();
+    assert_eq!(half.stdout, "\u{FFFD}");
+    assert!(half.stderr.starts_with("limpid: warning: 2 bytes of these tokens"), "{}", half.stderr);
+}
+
+#[test]
+fn one_token_is_singular() {
+    assert!(limpid(&["tokenize", "--no-bos", "a"]).success().stdout.ends_with("\n1 token\n"));
+}
+
+#[test]
 fn text_comes_from_standard_input_as_it_is() {
     let by_stdin = limpid_with_stdin(&["tokenize", "--json"], b"a\n").json();
     assert_eq!(by_stdin, limpid(&["tokenize", "--json", "a\n"]).json());

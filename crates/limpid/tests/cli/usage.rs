@@ -42,7 +42,13 @@ fn version_names_the_instruction_set() {
 #[test]
 fn command_lines_that_make_no_sense() {
     expect_error(&[], 2, &["no command"]);
-    expect_error(&["walk"], 2, &["walk"]);
+    expect_error(&["walk"], 2, &["there is no command `walk`; the commands are run, inspect, tokenize"]);
+    expect_error(&["run", PROMPT, "there"], 2, &["'there'", "a text of several words needs quotes"]);
+    expect_error(&["bench", "there"], 2, &["unexpected argument 'there' found; see --help"]);
+    expect_error(&["detokenize", "1", "-f"], 2, &["unexpected argument '-f' found; see --help"]);
+    expect_error(&["run", PROMPT, "--ignore-eos", "forbid"], 2, &["'forbid'", "--ignore-eos=forbid"]);
+    expect_error(&["run", "--ignore-eos", "forbid"], 2, &["--ignore-eos=forbid", "equals sign"]);
+    expect_error(&["run", "--stop", "hello"], 2, &["no prompt", "--stop is the option's value"]);
     expect_error(
         &["run", PROMPT, "--temprature", "1"],
         2,
@@ -52,14 +58,33 @@ fn command_lines_that_make_no_sense() {
     expect_error(&["run", PROMPT, "--file", "x"], 2, &["cannot be used with"]);
     expect_error(&["run", PROMPT, "--raw", "--system", "x"], 2, &["--raw", "--system"]);
     expect_error(&["run", PROMPT, "--template-arg", "thinking"], 2, &["NAME=VALUE"]);
+    let unknown = ["run", PROMPT, "--template-arg", "enable_thinking=false"];
+    expect_error(&unknown, 2, &["`enable_thinking` is not read by the model's chat template"]);
     expect_error(&["run", PROMPT, "--compute", "slow"], 2, &["slow", "fast"]);
-    expect_error(&["run", "--prompt-tokens", "1,x"], 2, &["`x` is no token id"]);
+    expect_error(&["run", "--prompt-tokens", "1,x"], 2, &["`x` is no token id", "from 0 to 4294967295"]);
+    expect_error(
+        &["run", "--prompt-tokens", "1,,2"],
+        2,
+        &["--prompt-tokens", "number 2 of the list is empty"],
+    );
+    expect_error(&["run", PROMPT, "--stop-token-ids", "1,"], 2, &["number 2 of the list is empty"]);
     expect_error(&["run", ""], 2, &["empty"]);
 }
 
 #[test]
 fn values_out_of_range_name_the_option_and_the_range() {
     expect_error(&["run", PROMPT, "--temperature", "-1"], 2, &["--temperature is -1", "0 (greedy) or"]);
+    for (option, range) in [
+        ("--temperature", "0 or from 0.000001 to 1000000"),
+        ("--top-p", "from 0 to 1"),
+        ("--min-p", "from 0 to 1"),
+        ("--repetition-penalty", "from 0.01 to 100"),
+        ("--frequency-penalty", "from -2 to 2"),
+        ("--presence-penalty", "from -2 to 2"),
+    ] {
+        let parts = [option, &format!("a number is expected, {range}")];
+        expect_error(&["run", PROMPT, option, "much"], 2, &parts);
+    }
     expect_error(&["run", PROMPT, "--temperature", "nan"], 2, &["--temperature is NaN"]);
     expect_error(&["run", PROMPT, "--top-p", "1.5"], 2, &["--top-p is 1.5", "from 0 to 1"]);
     expect_error(
@@ -94,6 +119,14 @@ fn the_instruction_set_of_the_environment_is_checked() {
     let version = command(&["--version"]).env("LIMPID_ISA", "mmx").output().unwrap();
     assert_eq!((version.status.code(), version.stdout), (Some(2), Vec::new()));
     assert_eq!(String::from_utf8(version.stderr).unwrap(), message, "the same from every command");
+}
+
+#[test]
+fn an_empty_instruction_set_is_as_if_none_was_asked_for() {
+    let version = |isa| command(&["--version"]).env("LIMPID_ISA", isa).output().unwrap();
+    let best = command(&["--version"]).env_remove("LIMPID_ISA").output().unwrap();
+    assert_eq!(version("").stdout, best.stdout);
+    assert!(limpid(&["--help"]).success().stdout.contains("LIMPID_ISA"));
 }
 
 #[test]
@@ -181,6 +214,12 @@ fn exit_codes_of_what_is_too_long() {
 #[test]
 fn what_cannot_be_done_is_a_failure() {
     expect_error(&["run", "-m", "no-such-model.gguf", PROMPT], 1, &["no-such-model.gguf", "check the path"]);
+    // Before a prompt is asked for.
+    for command in ["run", "logits", "tokenize"] {
+        expect_error(&[command, "-m", "no-such-model.gguf"], 1, &["no-such-model.gguf", "check the path"]);
+    }
+    let odd_path = ["inspect", "no\u{1b}[31m\nsuch"];
+    expect_error(&odd_path, 1, &[r"no\u{1b}[31m\nsuch: cannot open"]);
     expect_error(&["run", "--file", "no-such-prompt.txt"], 1, &["no-such-prompt.txt"]);
     expect_error(&["inspect", env!("CARGO_MANIFEST_DIR")], 1, &["config.json"]);
     expect_error(&["run", "--raw", "x", "--template-arg", "a=1"], 2, &["--template-arg"]);

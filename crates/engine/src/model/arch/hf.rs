@@ -114,6 +114,19 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// `architectures` names transformers' classes, such as LlamaForCausalLM, and must be of the model's own type.
+    pub(super) fn check_architectures(&self, model_type: &str) -> Result<(), ModelError> {
+        const KEY: &str = "architectures";
+        let classes = self.read(KEY, "a list of names", |value| {
+            value.as_array()?.iter().map(Value::as_str).collect::<Option<Vec<_>>>()
+        })?;
+        let is_of_type = |class: &str| class.to_lowercase().starts_with(model_type);
+        if classes.iter().flatten().all(|class| is_of_type(class)) {
+            return Ok(());
+        }
+        Err(self.error(KEY, format!("classes of model_type {model_type:?}")))
+    }
+
     pub(super) fn decoder(&self) -> Result<Decoder, ModelError> {
         self.must_be("hidden_act", &["silu".into(), "swish".into()])?;
         let hidden_size = self.require_number("hidden_size", MAX_WIDTH)?;

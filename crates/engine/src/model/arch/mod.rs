@@ -48,6 +48,7 @@ pub fn read(file: &WeightsFile) -> Result<ModelConfig, ModelError> {
                 let names: Vec<_> = FAMILIES.iter().map(|family| family.hf).collect();
                 unknown(&path, "model_type", found, &names)
             })?;
+            fields.check_architectures(found)?;
             (family.from_hf)(&fields)
         }
     }

@@ -155,6 +155,10 @@ fn broken_files_are_refused_with_file_and_key() {
     assert_eq!(hot, ParamError::new("temperature", "\"hot\"", "a number"));
     assert_eq!(refused(json!({"top_p": 1.5})).name, "top_p (generation_config.json)");
     assert_eq!(refused(json!({"top_k": 1.5})).value, "1.5");
+    assert_eq!(
+        refused(json!({"top_k": -3})),
+        ParamError::new("top_k", -3, "a whole number; 0 and -1 are off")
+    );
     assert_eq!(refused(json!({"top_k": 1e12})).value, "1000000000000");
     assert_eq!(refused(json!({"do_sample": 1})).name, "do_sample");
     assert_eq!(refused(json!({"num_beams": "4"})).name, "num_beams");

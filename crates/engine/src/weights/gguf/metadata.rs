@@ -322,6 +322,10 @@ pub(super) fn read(cursor: &mut Cursor, n_keys: u64) -> Result<GgufMetadata, Wei
         GgufMetadata { path: cursor.path.to_owned(), entries: Vec::new(), by_key: HashMap::new() };
     for i in 0..n_keys {
         let key = cursor.str(format_args!("metadata key {i}"))?;
+        if key.is_empty() {
+            let field = format!("metadata key {i}");
+            return Err(WeightsError::malformed(cursor.path, field, "an empty name", "a name"));
+        }
         let field = format!("`{}`", key.escape_debug());
         let value_type = cursor.u32(&field)?;
         let value = read_value(cursor, value_type, &field)?;

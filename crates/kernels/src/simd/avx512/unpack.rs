@@ -1,4 +1,6 @@
-//! Weights of few bits in zmm registers, ready to be multiplied as bytes. SAFETY: the argument of `avx512`.
+//! Weights of few bits in zmm registers, ready to be multiplied as bytes.
+//!
+//! SAFETY (the whole file): that of `avx512`, whose kernels alone call what stands here.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all of them, above")]
 
 use std::arch::x86_64::*;

@@ -2,6 +2,7 @@
 
 use crate::cli::run::DefaultsJson;
 use crate::error::CliError;
+use crate::line::one_line;
 use crate::load::ModelFile;
 use crate::machine::AvailableMemory;
 use crate::sizing::Sizing;
@@ -133,13 +134,15 @@ pub(super) struct MemoryRow {
     weights_bytes: usize,
     kv_bytes: usize,
     workspace_bytes: usize,
+    /// What this process holds without a model, as a run will.
+    runtime_bytes: usize,
     total_bytes: usize,
     /// What the scores of all pairs would take in one layer; they are never held.
     score_matrix_bytes: usize,
 }
 
 impl MemoryRow {
-    pub(super) fn new(sizing: &Sizing<'_>, file: &ModelFile, n: usize) -> Self {
+    pub(super) fn new(sizing: &Sizing<'_>, file: &ModelFile, n: usize, runtime: usize) -> Self {
         let need = sizing.need(n);
         Self {
             context: n,
@@ -147,7 +150,8 @@ impl MemoryRow {
             weights_bytes: need.weights,
             kv_bytes: need.kv,
             workspace_bytes: need.workspace,
-            total_bytes: need.total(),
+            runtime_bytes: runtime,
+            total_bytes: need.total().saturating_add(runtime),
             score_matrix_bytes: sizing.plan.score_matrix(n),
         }
     }
@@ -209,7 +213,7 @@ impl InspectJson {
         let mut out = String::new();
         for (name, value) in self.facts() {
             // Writing to a string cannot fail, here and below.
-            let _ = writeln!(out, "{name:<18} {value}");
+            let _ = writeln!(out, "{name:<18} {}", one_line(&value));
         }
         if !self.contexts.is_empty() {
             out.push('\n');
@@ -227,11 +231,11 @@ impl InspectJson {
             (
                 "shape",
                 format!(
-                    "{} layers, hidden size {}, {} heads and {} key-value heads of {}, FFN {}{}",
-                    self.layers,
+                    "{}, hidden size {}, {}, {} of {}, FFN {}{}",
+                    units::counted(self.layers, "layer"),
                     self.hidden_size,
-                    self.heads,
-                    self.kv_heads,
+                    units::counted(self.heads, "head"),
+                    units::counted(self.kv_heads, "key-value head"),
                     self.head_dim,
                     self.intermediate_size,
                     if self.tied_embeddings { ", tied embeddings" } else { "" },
@@ -338,12 +342,13 @@ impl KvJson {
         let mut facts =
             vec![("KV cache", format!("{} a token ({})", units::bytes(self.bytes_per_token), self.format))];
         for KvGroupJson { layers, window, bytes_per_token } in &self.layer_groups {
+            let layers = units::counted(*layers, "layer");
             if let Some(window) = window {
                 let bytes = units::bytes(*bytes_per_token);
                 let window = units::count(*window as usize);
                 facts.push((
                     "",
-                    format!("{layers} layers, {bytes} of it, stop growing after {window} tokens"),
+                    format!("of these, {bytes} in {layers} no longer grow after {window} tokens"),
                 ));
             }
         }
@@ -363,17 +368,23 @@ impl FitsJson {
 
 /// One line a context length. Each column says how it grows with the context n; layers with a window stop growing.
 fn memory_table(rows: &[MemoryRow], has_windows: bool) -> String {
-    let title = ["context", "weights", "KV cache", "workspace", "total", "score matrix"].map(str::to_owned);
+    let title = ["context", "weights", "KV cache", "workspace", "runtime", "total", "score matrix"]
+        .map(str::to_owned);
     let kv = if has_windows { "~ n, window" } else { "~ n" };
-    let growth = ["n", "constant", kv, "~ chunk", kv, "~ n^2"].map(str::to_owned);
+    let growth = ["n", "constant", kv, "~ chunk", "constant", kv, "~ n^2"].map(str::to_owned);
     let mut lines = vec![title, growth];
     for row in rows {
-        let bytes =
-            [row.weights_bytes, row.kv_bytes, row.workspace_bytes, row.total_bytes, row.score_matrix_bytes]
-                .map(units::bytes);
-        let [weights, kv, workspace, total, scores] = bytes;
+        let [weights, kv, workspace, runtime, total, scores] = [
+            row.weights_bytes,
+            row.kv_bytes,
+            row.workspace_bytes,
+            row.runtime_bytes,
+            row.total_bytes,
+            row.score_matrix_bytes,
+        ]
+        .map(units::bytes);
         let mark = if row.is_beyond_model { "*" } else { "" };
-        lines.push([units::count(row.context) + mark, weights, kv, workspace, total, scores]);
+        lines.push([units::count(row.context) + mark, weights, kv, workspace, runtime, total, scores]);
     }
     let mut out = String::new();
     for line in &lines {

@@ -48,10 +48,24 @@ pub(crate) struct RunArgs {
     pub(crate) console: ConsoleArgs,
 }
 
+impl RunArgs {
+    /// `--ignore-eos forbid` would take the mode as the prompt.
+    pub(crate) fn check(&self) -> Result<(), CliError> {
+        let prompt = self.prompt.prompt.as_deref().unwrap_or_default();
+        match IgnoreEosMode::from_str(prompt, false) {
+            Ok(_) if self.length.ignore_eos.is_some() => Err(CliError::usage(format!(
+                "--ignore-eos takes a mode with an equals sign: --ignore-eos={prompt}. If `{prompt}` is the prompt, \
+                 give it on standard input"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 #[derive(Args)]
 #[command(next_help_heading = "Prompt")]
 pub(crate) struct PromptArgs {
-    /// The prompt [default: standard input, if it is not a terminal]
+    /// The prompt; `-` is standard input [default: standard input, if it is not a terminal]
     #[arg(group = "source")]
     prompt: Option<String>,
 
@@ -59,7 +73,8 @@ pub(crate) struct PromptArgs {
     #[arg(short, long = "prompt", value_name = "TEXT", group = "source", hide = true)]
     prompt_flag: Option<String>,
 
-    /// Read the prompt from a file; one line break at its end is dropped, except with --raw
+    /// Read the prompt from a file in UTF-8, or from standard input if it is `-`. One line break at its end is dropped
+    /// (not with --raw), and so is a byte order mark
     #[arg(short, long, value_name = "PATH", group = "source")]
     file: Option<PathBuf>,
 
@@ -95,12 +110,20 @@ impl PromptArgs {
             return Ok(Prompt::Raw(text));
         }
         if text.is_empty() {
-            return Err(CliError::usage(
-                "the prompt is empty; with --raw it may be, if the model has a BOS token",
-            ));
+            return Err(CliError::usage(empty_prompt(argument.is_none() && self.file.is_none())));
         }
         let template_args = self.template_arg.iter().cloned().collect();
         Ok(Prompt::Chat { user: text, system: self.system.clone(), template_args })
+    }
+}
+
+/// Standard input that is empty was hardly meant: then no prompt was given at all.
+fn empty_prompt(is_stdin: bool) -> &'static str {
+    if is_stdin {
+        "there is no prompt: no argument, and standard input is empty. Give one as the last argument; the word after \
+         an option such as --stop is the option's value"
+    } else {
+        "the prompt is empty; with --raw it may be, if the model has a BOS token"
     }
 }
 
@@ -130,6 +153,27 @@ fn top_k(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("a whole number from 0 to {} is expected; 0 switches it off", u32::MAX))
 }
 
+/// The range is checked with all others, once the model's defaults are known; a text that is no number has none.
+fn number(text: &str, range: &str) -> Result<f32, String> {
+    text.parse().map_err(|_| format!("a number is expected, {range}"))
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    number(text, "0 or from 0.000001 to 1000000")
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    number(text, "from 0 to 1")
+}
+
+fn factor(text: &str) -> Result<f32, String> {
+    number(text, "from 0.01 to 100")
+}
+
+fn penalty(text: &str) -> Result<f32, String> {
+    number(text, "from -2 to 2")
+}
+
 /// Elsewhere -1 means "draw one".
 fn seed(text: &str) -> Result<u64, String> {
     let remedy = "leave the option out, and one is drawn";
@@ -139,7 +183,7 @@ fn seed(text: &str) -> Result<u64, String> {
 #[derive(Args)]
 #[command(next_help_heading = "Length and stopping")]
 pub(crate) struct LengthArgs {
-    /// The most tokens to generate, 1 or more [default: what is left of the context]
+    /// The most tokens to generate, from 1 to what is left of the context [default: all of that]
     #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = max_tokens)]
     pub(crate) max_tokens: Option<usize>,
 
@@ -147,11 +191,11 @@ pub(crate) struct LengthArgs {
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = min_tokens)]
     pub(crate) min_tokens: u32,
 
-    /// End before this text. May be given up to 16 times
+    /// End before this text, of 1 byte or more. May be given up to 16 times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
 
-    /// End at any of these tokens, such as 1,2,3
+    /// End at any of these tokens, such as 1,2,3 [default: at EOS only]
     #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
     stop_token_ids: Option<Ids>,
 
@@ -159,7 +203,8 @@ pub(crate) struct LengthArgs {
     #[arg(long)]
     include_stop: bool,
 
-    /// Do not end at EOS: `generate_through` takes it as text like any other, `forbid` never chooses it
+    /// Do not end at EOS: `generate_through` takes it as text like any other (also without a mode), `forbid` never
+    /// chooses it. The mode needs the equals sign [default: end at EOS]
     #[arg(long, value_name = "MODE", value_enum, num_args = 0..=1, require_equals = true,
           default_missing_value = "generate_through")]
     ignore_eos: Option<IgnoreEosMode>,
@@ -187,34 +232,34 @@ impl LengthArgs {
 pub(crate) struct SamplingArgs {
     /// Logits are divided by it: 0 always takes the likeliest token, else from 0.000001 to 1000000 [default: the
     /// model's, else 0.8]
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = temperature)]
     temperature: Option<f32>,
 
     /// Keep the likeliest tokens whose probabilities sum up to it, from 0 to 1; 1 is off [default: the model's, else
     /// 0.95]
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = share)]
     top_p: Option<f32>,
 
-    /// Keep the so many likeliest tokens; 0 is off [default: the model's, else 0]
+    /// Keep the so many likeliest tokens, from 0 to 4294967295; 0 is off [default: the model's, else 0]
     #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = top_k)]
     top_k: Option<u32>,
 
     /// Keep tokens at least so likely as this share of the likeliest one's probability, from 0 to 1; 0 is off [default:
     /// the model's, else 0]
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = share)]
     min_p: Option<f32>,
 
     /// Divides positive and multiplies negative logits of tokens in prompt and output, from 0.01 to 100; 1 is off
     /// [default: the model's, else 1]
-    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    #[arg(long, value_name = "R", allow_negative_numbers = true, value_parser = factor)]
     repetition_penalty: Option<f32>,
 
     /// Subtracted from a logit for each time that its token was generated, from -2 to 2
-    #[arg(long, value_name = "A", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "A", default_value = "0", allow_negative_numbers = true, value_parser = penalty)]
     frequency_penalty: f32,
 
     /// Subtracted from a logit if its token was generated, from -2 to 2
-    #[arg(long, value_name = "A", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "A", default_value = "0", allow_negative_numbers = true, value_parser = penalty)]
     presence_penalty: f32,
 
     /// The same seed gives the same text, from 0 to 18446744073709551615 [default: drawn, and shown in the summary]

@@ -73,14 +73,7 @@ impl MemoryReport {
 
     fn summary(&self) -> String {
         let peak = self.measured_peak.map_or_else(|| "unknown".to_owned(), units::bytes);
-        format!(
-            "memory {peak} (predicted {}: weights {}, KV {}, workspace {}, runtime {})",
-            units::bytes(self.predicted_peak),
-            units::bytes(self.need.weights),
-            units::bytes(self.need.kv),
-            units::bytes(self.need.workspace),
-            units::bytes(self.runtime),
-        )
+        format!("memory {peak} (predicted {})", units::bytes(self.predicted_peak))
     }
 
     fn json(&self) -> MemoryJson {
@@ -99,7 +92,8 @@ impl MemoryReport {
 }
 
 impl Report<'_> {
-    /// One line for people.
+    /// One line for people. Its parts are short and begin with what they are, so that it can be read where a terminal
+    /// breaks it; what the prediction is made of stands in the JSON.
     pub(crate) fn summary(&self) -> String {
         let finished = &self.generation.finished;
         let usage = &finished.usage;
