@@ -10,7 +10,8 @@ pub(crate) const TEST_COMMAND: &str = "cargo xtask test";
 
 #[derive(clap::Args)]
 #[command(
-    about = "Run all checks: formatting, clippy, tidy, tests, and the program's again on every instruction set"
+    about = "Run all checks: formatting, clippy, tidy, tests, the program's again on every instruction set, and the kernels' \
+             under AddressSanitizer"
 )]
 pub(crate) struct Args {
     /// Also compare tokenizers with llama.cpp: a folder with its ggml-vocab-NAME files (.gguf or .gguf.xz, .gguf.inp,
@@ -30,6 +31,7 @@ pub(crate) fn run(args: &Args) -> Result {
     for level in &levels[..levels.len() - 1] {
         run_process(cargo(&["test", "--package", "limpid"]).env("LIMPID_ISA", level))?;
     }
+    sanitize()?;
     match &args.vocabularies {
         None => eprintln!("left out: llama.cpp's vocabularies, which need --vocabularies DIR"),
         Some(folder) => {
@@ -39,6 +41,25 @@ pub(crate) fn run(args: &Args) -> Result {
         }
     }
     Ok(())
+}
+
+/// The tests of kernels, where all `unsafe` is, under AddressSanitizer.
+fn sanitize() -> Result {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let rustc = std::process::Command::new("rustc").args(["--print", "target-libdir"]).output()?;
+    let libraries = String::from_utf8(rustc.stdout)?;
+    let is_runtime = |name: &str| name.starts_with("librustc") && name.ends_with("_rt.asan.a");
+    let mut names =
+        std::fs::read_dir(libraries.trim())?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    if cfg!(not(all(target_arch = "x86_64", target_os = "linux"))) || !names.any(|name| is_runtime(&name)) {
+        eprintln!("left out: AddressSanitizer, whose runtime this Rust does not have");
+        return Ok(());
+    }
+    let mut tests = cargo(&["test", "--package", "limpid-kernels", "--tests"]);
+    tests.args(["--target", TARGET, "--target-dir", "target/asan"]);
+    // The option is not stable, though the compiler and the runtime are those of a stable Rust.
+    tests.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    run_process(&mut tests)
 }
 
 /// The values of LIMPID_ISA that this machine can run, the best one last.
