@@ -3,6 +3,7 @@
 use crate::console;
 use limpid_engine::chat::ChatError;
 use limpid_engine::engine::{ConfigError, RequestError, SubmitError};
+use limpid_engine::evaluation::EvaluationError;
 use limpid_engine::model::{ForwardError, ModelError};
 use limpid_engine::sampling::{DefaultsError, ParamError};
 use limpid_engine::tokenizer::TokenizerError;
@@ -53,6 +54,8 @@ pub(crate) enum CliError {
     Request { model: String, error: RequestError },
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
     #[error(transparent)]
     Alloc(#[from] AllocError),
 }

@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::load::ModelFile;
+use crate::units;
 use chrono::{Datelike, Timelike};
 use limpid_engine::TokenId;
 use limpid_engine::chat::{ChatTemplate, DateTime, Message, RenderOptions, TemplateTokens};
@@ -23,19 +24,34 @@ impl TextSource<'_> {
     ///
     /// A file and standard input usually end with a line break that nobody means; `keeps_end` keeps it.
     pub(crate) fn read(&self, keeps_end: bool) -> Result<String, CliError> {
+        self.read_up_to(usize::MAX, keeps_end)
+    }
+
+    /// The same; a file or standard input of more than `max_bytes` is an error, and is not read further.
+    pub(crate) fn read_up_to(&self, max_bytes: usize, keeps_end: bool) -> Result<String, CliError> {
+        // One byte more tells that there is more.
+        let read = |input: &mut dyn Read| {
+            let mut bytes = Vec::new();
+            input.take((max_bytes as u64).saturating_add(1)).read_to_end(&mut bytes).map(|_| bytes)
+        };
         let (name, bytes) = match (self.argument, self.file) {
             (Some(text), _) => return Ok(text.to_owned()),
-            (None, Some(path)) => (path.display().to_string(), fs::read(path)),
+            (None, Some(path)) => {
+                (path.display().to_string(), fs::File::open(path).and_then(|mut file| read(&mut file)))
+            }
             (None, None) if std::io::stdin().is_terminal() => {
                 let remedy = "give it as an argument, with --file PATH or on standard input; see --help";
                 return Err(CliError::usage(format!("there is no text: {remedy}")));
             }
-            (None, None) => {
-                let mut bytes = Vec::new();
-                ("standard input".to_owned(), std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes))
-            }
+            (None, None) => ("standard input".to_owned(), read(&mut std::io::stdin().lock())),
         };
         let bytes = bytes.map_err(|error| CliError::failure(format!("cannot read {name}: {error}")))?;
+        if bytes.len() > max_bytes {
+            let limit = units::bytes(max_bytes);
+            return Err(CliError::failure(format!(
+                "{name} is longer than {limit}, the limit; give a part of it"
+            )));
+        }
         let mut text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             CliError::failure(format!("{name} is not UTF-8 at byte {at}; convert it, for example with iconv"))

@@ -162,8 +162,18 @@ fn logits() {
 }
 
 #[test]
+fn perplexity() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("text.txt");
+    fs::write(&path, "Once upon a time").expect("a file");
+    let text = path.to_str().expect("UTF-8");
+    // A window of 3 tokens scores one, which has no standard error.
+    check("perplexity", &[&[text, "--context", "3"], &[text, "--context", "5"]], &[]);
+}
+
+#[test]
 fn every_section_is_checked() {
     let sections: Vec<_> = PAGE.lines().filter_map(|line| line.strip_prefix("## `limpid ")).collect();
-    let commands = ["run", "inspect", "bench", "tokenize", "detokenize", "logits"];
+    let commands = ["run", "inspect", "bench", "tokenize", "detokenize", "logits", "perplexity"];
     assert_eq!(sections, commands.map(|command| format!("{command} --json`")));
 }
