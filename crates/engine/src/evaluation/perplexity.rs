@@ -1,11 +1,11 @@
 //! Perplexity: how surprised a model is by a text. PPL = exp(mean of -ln p(token | the tokens before it)).
 //!
-//! The text is cut as llama.cpp's llama-perplexity cuts it, so that numbers can be compared: windows of n tokens without
-//! overlap, what is left at the end is dropped. A model that wants BOS gets it in the place of each window's first
-//! token. The first half of a window gives context: scored are the tokens at n / 2 + 1 to n - 1, counted from 0.
+//! The text is cut as llama.cpp's llama-perplexity cuts it, so that numbers can be compared: windows of n tokens
+//! without overlap, what is left at the end is dropped. A model that wants BOS gets it in the place of each window's
+//! first token. The first half of a window gives context: scored are the tokens at n / 2 + 1 to n - 1, counted from 0.
 //!
-//! -ln p = ln(sum of e^logit) - logit, from raw logits, in f64, by [`vocab::log_sum_exp`]; the scores are added in order.
-//! So the same text gives the same bits for any number of threads, batch and instruction set.
+//! -ln p = ln(sum of e^logit) - logit, from raw logits, in f64, by [`vocab::log_sum_exp`]; the scores are added in
+//! order. So the same text gives the same bits for any number of threads, batch and instruction set.
 
 use super::{EvaluationError, each_logits};
 use crate::TokenId;
