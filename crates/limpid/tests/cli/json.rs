@@ -145,8 +145,12 @@ fn edited(file: &str, from: &str, to: &str) -> tempfile::TempDir {
 #[test]
 fn bench() {
     let short = ["--repetitions", "1", "--threads", "1"];
-    let runs = [["--prefill", "4", "--decode", "0"], ["--prefill", "0", "--decode", "2"]];
-    let runs = runs.map(|run| [&run[..], &short].concat());
+    let runs: [&[&str]; 3] = [
+        &["--prefill", "4", "--decode", "0"],
+        &["--prefill", "0", "--decode", "2", "--no-limits", "--tpot-limit-ms", "0.001"],
+        &["--prefill", "0", "--decode", "2", "--no-limits", "--tpot-limit-ms", "100000.5"],
+    ];
+    let runs = runs.map(|run| [run, &short].concat());
     check("bench", &runs.each_ref().map(Vec::as_slice), &[]);
 }
 
