@@ -6,6 +6,9 @@ use crate::kv::{KvCache, SeqId};
 use crate::model::{Batch, BatchRow, Forward, Want};
 use crate::trace::NoTrace;
 
+/// What is done with a position and its logits.
+pub type HandOut<'a, E> = dyn FnMut(usize, &[f32]) -> Result<(), E> + 'a;
+
 /// Computes `tokens` as a sequence of their own and hands out the position and the logits of each token for which
 /// `wanted` holds, in order. `progress` gets the number of tokens that are done, before each batch.
 ///
@@ -16,7 +19,7 @@ pub fn each_logits<E: From<EvaluationError>>(
     tokens: &[TokenId],
     wanted: &dyn Fn(usize) -> bool,
     progress: &mut dyn FnMut(usize),
-    hand_out: &mut dyn FnMut(usize, &[f32]) -> Result<(), E>,
+    hand_out: &mut HandOut<'_, E>,
 ) -> Result<(), E> {
     let seq = kv.create(tokens.len());
     let mut batch = Batch::with_capacity(model.max_batch_rows());
@@ -58,7 +61,7 @@ fn step<E: From<EvaluationError>>(
     kv: &mut KvCache,
     seq: SeqId,
     batch: &Batch,
-    hand_out: &mut dyn FnMut(usize, &[f32]) -> Result<(), E>,
+    hand_out: &mut HandOut<'_, E>,
 ) -> Result<(), E> {
     kv.extend(seq, batch.rows.len()).map_err(EvaluationError::from)?;
     let logits = model.forward(batch, kv, &mut NoTrace).map_err(EvaluationError::from)?;

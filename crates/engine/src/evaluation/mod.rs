@@ -3,7 +3,7 @@
 mod logits;
 mod perplexity;
 
-pub use logits::each_logits;
+pub use logits::{HandOut, each_logits};
 pub use perplexity::{MIN_WINDOW, Perplexity, Windows, perplexity};
 
 use crate::kv::OutOfPages;
