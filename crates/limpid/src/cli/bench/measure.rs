@@ -46,10 +46,16 @@ impl Bench {
     /// Computes a prompt and the token after it.
     pub(super) fn first_token(&mut self, n_prompt: usize) -> Result<(), CliError> {
         let seq = self.kv.create(n_prompt);
-        self.add_rows(seq, n_prompt, true)?;
-        let logits = self.model.forward(&self.batch, &mut self.kv, &mut NoTrace)?;
-        std::hint::black_box(vocab::argmax(&self.cpu, logits.row(0)));
-        self.batch.rows.clear();
+        while self.kv.len(seq) < n_prompt {
+            let n_left = n_prompt - self.kv.len(seq);
+            let n_rows = n_left.min(self.model.max_batch_rows());
+            self.add_rows(seq, n_rows, n_rows == n_left)?;
+            let logits = self.model.forward(&self.batch, &mut self.kv, &mut NoTrace)?;
+            if n_rows == n_left {
+                std::hint::black_box(vocab::argmax(&self.cpu, logits.row(0)));
+            }
+            self.batch.rows.clear();
+        }
         self.kv.release(seq);
         Ok(())
     }

@@ -8,7 +8,7 @@ mod report;
 use super::args::{ComputeArgs, ConsoleArgs, ModelArgs, Setup, tokens, whole};
 use crate::error::CliError;
 use crate::load::ModelFile;
-use crate::machine::{self, ProcessClock};
+use crate::machine::{self, AvailableMemory, ProcessClock};
 use crate::output;
 use crate::progress::{Progress, Unit};
 use crate::sizing::{Need, Sizing};
@@ -114,7 +114,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
     let most = cases.most_sequences();
     let max_rows = args.compute.prefill_chunk.max(most);
     let limits = Sizing { plan: &plan, max_rows, max_logit_rows: most, n_sequences: most }.limits(longest);
-    cases.check_memory(&plan, limits)?;
+    cases.check_memory(&plan, limits, machine::available_memory())?;
     let options = ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits };
     let cpu = setup.cpu();
     let model = file.load(cpu.clone(), &options, &console)?;
@@ -186,8 +186,12 @@ impl Cases {
     }
 
     /// Refuses any row that cannot fit beside the rest.
-    fn check_memory(&self, plan: &MemoryPlan<'_>, limits: BatchLimits) -> Result<(), CliError> {
-        let available = machine::available_memory();
+    fn check_memory(
+        &self,
+        plan: &MemoryPlan<'_>,
+        limits: BatchLimits,
+        available: Option<AvailableMemory>,
+    ) -> Result<(), CliError> {
         let probe = if self.with_limits { limits::READ_BYTES } else { 0 };
         let workspace = plan.workspace(limits).saturating_add(probe);
         for (n_sequences, len) in self.lengths() {
@@ -217,6 +221,7 @@ impl Cases {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use limpid_kernels::ops::{Compute, KvFormat};
 
     fn cases(depths: &[usize], sequences: &[usize]) -> Cases {
         let (depths, sequences) = (depths.to_vec(), sequences.to_vec());
@@ -229,6 +234,27 @@ mod tests {
         assert_eq!(cases(&[0, 640], &[1, 8]).n_pages(), 8 * 11 + 8, "the deepest row of most sequences");
         assert!(cases(&[0, 640], &[1]).longest(740).is_ok_and(|longest| longest == 740));
         assert!(cases(&[0, 640], &[1]).longest(739).is_err());
+    }
+
+    #[test]
+    fn each_row_must_fit() {
+        let file = ModelFile::open(None).expect("the embedded model");
+        let plan =
+            MemoryPlan::new(&file.weights, &file.config, Compute::Fast, KvFormat::F16, 1).expect("a plan");
+        let limits = BatchLimits { max_rows: 64, max_logit_rows: 64, context_length: 800 };
+        let available = Some(AvailableMemory { bytes: 50 << 20, limit: "a test" });
+        // 64 sequences of 650 tokens in pages of 64, 96 KiB each, are 66 MiB; of 10 tokens 6 MiB.
+        let check =
+            |cases: Cases| cases.check_memory(&plan, limits, available).map_err(|error| error.to_string());
+        assert_eq!(check(cases(&[0, 640], &[1])), Ok(()));
+        assert_eq!(check(cases(&[0], &[1, 64])), Ok(()));
+        let error = check(cases(&[0, 640], &[1, 64])).expect_err("one of four rows is too large");
+        assert!(
+            error.starts_with("41,600 tokens need") && error.contains("Lower --prefill, --depth"),
+            "{error}"
+        );
+        let with_limits = Cases { with_limits: true, ..cases(&[0], &[1]) };
+        assert!(check(with_limits).expect_err("the probe is too large").ends_with("or try --no-limits"));
     }
 
     #[test]
