@@ -22,11 +22,12 @@ fn there_is_a_row_for_each_depth_and_each_number_of_sequences() {
             repetitions.sort_by(f64::total_cmp);
             assert!(repetitions.len() == 3 && repetitions[0] > 0.0, "{row}");
             let median = row[format!("{name}_tok_per_s")].as_f64().unwrap();
-            assert!((median / repetitions[1] - 1.0).abs() < 1e-3, "{row}");
+            assert!((median - repetitions[1]).abs() <= 0.02, "{row}");
         }
         let n = row["sequences"].as_f64().unwrap();
         let tpot_s = row["tpot_ms"].as_f64().unwrap() / 1e3;
-        let is_close = |name: &str, b: f64| (row[name].as_f64().unwrap() / b - 1.0).abs() < 1e-2;
+        // Rates have two decimals.
+        let is_close = |name: &str, b: f64| (row[name].as_f64().unwrap() - b).abs() <= 0.006 + 1e-3 * b;
         assert!(
             is_close("decode_tok_per_s", n / tpot_s) && is_close("decode_tok_per_s_each", 1.0 / tpot_s),
             "{row}"
