@@ -26,8 +26,8 @@ fn there_is_a_row_for_each_depth_and_each_number_of_sequences() {
         }
         let n = row["sequences"].as_f64().unwrap();
         let tpot_s = row["tpot_ms"].as_f64().unwrap() / 1e3;
-        // Rates have two decimals.
-        let is_close = |name: &str, b: f64| (row[name].as_f64().unwrap() - b).abs() <= 0.006 + 1e-3 * b;
+        // Rates have two decimals, and times microseconds: those of a fast machine are few.
+        let is_close = |name: &str, b: f64| (row[name].as_f64().unwrap() - b).abs() <= 0.006 + 2e-2 * b;
         assert!(
             is_close("decode_tok_per_s", n / tpot_s) && is_close("decode_tok_per_s_each", 1.0 / tpot_s),
             "{row}"
