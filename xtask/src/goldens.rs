@@ -1,16 +1,12 @@
 //! `cargo xtask goldens`: asks the official implementations again and writes the golden files.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum;
 
 use crate::process::run as run_process;
-use crate::{Result, repository, venv};
-
-/// Its source package has llama.cpp's source, with the converter.
-const LLAMA_CPP_PACKAGE: &str = "llama-cpp-python==0.3.36";
+use crate::{Result, llama_cpp, repository, venv};
 
 #[derive(clap::Args)]
 #[command(about = "Make the golden files again: runs the scripts of tools/goldens, all or one")]
@@ -56,9 +52,7 @@ pub(crate) fn run(args: &Args) -> Result {
         None => venv::python()?,
     };
     let source = match &args.llama_cpp_source {
-        None if scripts.contains(&Script::Convert) => {
-            llama_cpp_source(&python, &repository().join("target/goldens"))?
-        }
+        None if scripts.contains(&Script::Convert) => llama_cpp::source()?,
         given => given.clone().unwrap_or_default(),
     };
     for script in scripts {
@@ -101,30 +95,6 @@ impl Args {
         let names = self.names.iter().map(PathBuf::from);
         [repository().join("tools/goldens").join(file)].into_iter().chain(arguments).chain(names).collect()
     }
-}
-
-/// llama.cpp's source, unpacked under `folder` unless it is already there.
-fn llama_cpp_source(python: &Path, folder: &Path) -> Result<PathBuf> {
-    let (name, version) = LLAMA_CPP_PACKAGE.split_once("==").expect("a version is named");
-    let unpacked = format!("{}-{version}", name.replace('-', "_"));
-    let source = folder.join(&unpacked).join("vendor/llama.cpp");
-    // Written last: what was interrupted is done again.
-    let stamp = folder.join(format!("{unpacked}.unpacked"));
-    if stamp.exists() {
-        return Ok(source);
-    }
-    fs::create_dir_all(folder)?;
-    let mut pip = Command::new(python);
-    pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", name, "--dest"]);
-    run_process(pip.arg(folder).arg(LLAMA_CPP_PACKAGE))?;
-    let archive = folder.join(format!("{unpacked}.tar.gz"));
-    run_process(Command::new(python).args(["-m", "tarfile", "--extract"]).arg(&archive).arg(folder))?;
-    if !source.join("convert_hf_to_gguf.py").exists() {
-        return Err(format!("{} has no convert_hf_to_gguf.py", source.display()).into());
-    }
-    fs::remove_file(archive)?;
-    fs::write(stamp, "")?;
-    Ok(source)
 }
 
 #[cfg(test)]

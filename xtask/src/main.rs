@@ -1,13 +1,14 @@
 //! Developer commands, one file each: `cargo xtask COMMAND`.
 
-mod bench;
 mod goldens;
+mod llama_cpp;
 mod process;
 mod real_model;
 mod synth;
 mod test;
 mod tidy;
 mod venv;
+mod versus;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,22 +21,22 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Developer commands of Limpid")]
 enum Command {
-    Bench(bench::Args),
     Goldens(goldens::Args),
     RealModel(real_model::Args),
     Synth(synth::Args),
     Test(test::Args),
     Tidy(tidy::Args),
+    Versus(versus::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
-        Command::Bench(args) => bench::run(&args),
         Command::Goldens(args) => goldens::run(&args),
         Command::RealModel(args) => real_model::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),
+        Command::Versus(args) => versus::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -42,23 +42,35 @@ pub(crate) fn run(command: &mut Command) -> Result {
     if status.success() { Ok(()) } else { Err(format!("{line}: {status}").into()) }
 }
 
-/// What a program printed as JSON, and the most memory it held.
-pub(crate) struct Measured {
-    pub json: Value,
+/// Shows the command and runs it; what it prints is one JSON value.
+pub(crate) fn json_of(command: &mut Command) -> Result<Value> {
+    let stdout = watch(command)?.stdout;
+    Ok(serde_json::from_str(&stdout).map_err(|e| format!("{}: no JSON: {e}", shown(command)))?)
+}
+
+/// What a program did.
+pub(crate) struct Watched {
+    pub stdout: String,
+    /// From its start to its first output, or to its end if there was none.
+    pub first_output: Duration,
     /// Resident bytes, mapped files included. 0 where the system does not tell.
     pub peak_bytes: u64,
 }
 
-/// Shows the command and runs it; it prints JSON.
-pub(crate) fn measure(command: &mut Command) -> Result<Measured> {
+/// Shows the command and runs it, without input, until it has ended well.
+pub(crate) fn watch(command: &mut Command) -> Result<Watched> {
     let line = shown(command);
     eprintln!("+ {line}");
     let fail = |what: &dyn std::fmt::Display| format!("{line}: {what}");
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| fail(&e))?;
+    let start = Instant::now();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|e| fail(&e))?;
     let mut stdout = child.stdout.take().ok_or_else(|| fail(&"no output"))?;
     let reader = thread::spawn(move || {
-        let mut text = String::new();
-        stdout.read_to_string(&mut text).map(|_| text)
+        let mut first = [0];
+        let n_first = stdout.read(&mut first)?;
+        let first_output = start.elapsed();
+        let mut bytes = first[..n_first].to_vec();
+        stdout.read_to_end(&mut bytes).map(|_| (bytes, first_output))
     });
     let mut peak_bytes = 0;
     // The peak only grows while the program lives, so the last look counts; a look costs microseconds.
@@ -67,14 +79,14 @@ pub(crate) fn measure(command: &mut Command) -> Result<Measured> {
             break status;
         }
         peak_bytes = peak_resident_bytes(child.id()).unwrap_or(peak_bytes);
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(5));
     };
-    let text = reader.join().map_err(|_| fail(&"cannot read its output"))?.map_err(|e| fail(&e))?;
+    let read = reader.join().map_err(|_| fail(&"cannot read its output"))?;
+    let (bytes, first_output) = read.map_err(|e: std::io::Error| fail(&e))?;
     if !status.success() {
         return Err(fail(&status).into());
     }
-    let json = serde_json::from_str(&text).map_err(|e| fail(&format!("no JSON: {e}")))?;
-    Ok(Measured { json, peak_bytes })
+    Ok(Watched { stdout: String::from_utf8_lossy(&bytes).into_owned(), first_output, peak_bytes })
 }
 
 /// Linux's VmHWM of a process. `None` when it has ended or the system has no such file.
@@ -107,15 +119,24 @@ mod tests {
 
     #[test]
     fn output_and_memory_are_measured() {
-        let run = measure(&mut shell("sleep 0.2; echo '{\"a\": 1}'")).unwrap();
-        assert_eq!(run.json["a"], 1);
+        assert_eq!(json_of(&mut shell("echo '{\"a\": 1}'")).unwrap()["a"], 1);
+        let run = watch(&mut shell("sleep 0.2")).unwrap();
         assert!(!cfg!(target_os = "linux") || run.peak_bytes > 100_000, "{}", run.peak_bytes);
+    }
+
+    #[test]
+    fn the_first_output_is_timed() {
+        let run = watch(&mut shell("sleep 0.2; printf a; sleep 0.4; printf b")).unwrap();
+        assert_eq!(run.stdout, "ab");
+        assert!(run.first_output > Duration::from_millis(190), "{:?}", run.first_output);
+        let silent = watch(&mut shell("sleep 0.2")).unwrap();
+        assert!(silent.first_output > Duration::from_millis(190) && silent.stdout.is_empty());
     }
 
     #[test]
     fn failures_name_the_command() {
         for script in ["exit 3", "echo text"] {
-            let error = measure(&mut shell(script)).err().unwrap().to_string();
+            let error = json_of(&mut shell(script)).err().unwrap().to_string();
             assert!(error.starts_with(&format!("sh -c {script}: ")), "{error}");
         }
         let error =

@@ -8,6 +8,7 @@ pub struct TokenId(pub u32);
 
 pub mod chat;
 pub mod engine;
+pub mod evaluation;
 pub mod kv;
 pub mod model;
 pub mod sampling;

@@ -24,8 +24,8 @@ pub struct Limits {
     pub bf16_gop_per_s: f64,
 }
 
-/// Bytes that are read to measure the memory: more than any cache holds.
-const READ_BYTES: usize = 300 << 20;
+/// Bytes that are taken and read to measure the memory: more than any cache holds.
+pub const READ_BYTES: usize = 300 << 20;
 const READ_TIME: Duration = Duration::from_millis(400);
 /// In how many parts, which threads claim as they do those of a matrix.
 const N_PARTS: usize = 47;

@@ -4,6 +4,7 @@ use crate::console;
 use crate::line::one_line;
 use limpid_engine::chat::ChatError;
 use limpid_engine::engine::{ConfigError, RequestError, SubmitError};
+use limpid_engine::evaluation::EvaluationError;
 use limpid_engine::model::{ForwardError, ModelError};
 use limpid_engine::sampling::{DefaultsError, ParamError};
 use limpid_engine::tokenizer::TokenizerError;
@@ -54,6 +55,8 @@ pub(crate) enum CliError {
     Request { model: String, error: RequestError },
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
     #[error("{0}; end other programs, or ask for less: a shorter prompt, a smaller --prefill-chunk")]
     Alloc(#[from] AllocError),
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 
 /// Physical cores that the process may use: two hyper-threads of one core share its vector units and gain nothing.
 pub(crate) fn n_cores() -> usize {
@@ -150,6 +151,39 @@ pub(crate) fn resident_memory() -> Option<ResidentMemory> {
     Some(ResidentMemory { now: kib(&status, "VmRSS:")?, peak: kib(&status, "VmHWM:")? })
 }
 
+/// Time since the start of this process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessClock {
+    /// What the process had lived before `start`.
+    before: Duration,
+    start: Instant,
+}
+
+impl ProcessClock {
+    /// What lies before this call is known on Linux only, in steps of 10 ms; elsewhere the clock starts here.
+    pub(crate) fn new() -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let before = process_age(&read("/proc/self/stat"), &read("/proc/uptime")).unwrap_or_default();
+        Self { before, start: Instant::now() }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.before + self.start.elapsed()
+    }
+}
+
+/// From the texts of /proc/self/stat and /proc/uptime: both count from the start of the system.
+fn process_age(stat: &str, uptime: &str) -> Option<Duration> {
+    /// Of the times in /proc: the same on all of Linux's usual platforms.
+    const TICKS_PER_S: u64 = 100;
+    // The second field is a name in parentheses, which may hold anything; the start is field 22.
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let start: u64 = after_name.split_whitespace().nth(22 - 3)?.parse().ok()?;
+    let now: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    let now = (now * TICKS_PER_S as f64).round() as u64;
+    Some(Duration::from_millis(now.checked_sub(start)? * (1000 / TICKS_PER_S)))
+}
+
 /// What follows `name` on its line.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
@@ -186,6 +220,18 @@ mod tests {
         let limits = "Max data size      unlimited   unlimited   bytes\nMax address space  1048576  unlimited  bytes\n";
         assert_eq!(soft_limit(limits, "Max address space"), Some(1 << 20));
         assert_eq!(soft_limit(limits, "Max data size"), None);
+    }
+
+    #[test]
+    fn the_age_of_a_process() {
+        let stat = "71 (a) b (c) S 1 71 71 0 -1 4194304 99 0 0 0 1 2 0 0 20 0 1 0 123450 99 9";
+        let age = |uptime| process_age(stat, uptime);
+        assert_eq!(age("1234.73 99.0\n"), Some(Duration::from_millis(230)));
+        assert_eq!(age("1234.50 99.0\n"), Some(Duration::ZERO));
+        assert_eq!(age("1234.00 99.0\n"), None, "a clock of another kind");
+        assert_eq!(age(""), None);
+        let clock = ProcessClock::new();
+        assert!(clock.elapsed() < Duration::from_secs(3600), "{clock:?}");
     }
 
     #[test]

@@ -31,6 +31,28 @@ impl Need {
     pub(crate) fn total(&self) -> usize {
         self.weights.saturating_add(self.kv).saturating_add(self.workspace)
     }
+
+    /// Refuses what cannot fit, for so many tokens.
+    pub(crate) fn check(
+        &self,
+        n_tokens: usize,
+        available: Option<AvailableMemory>,
+        remedy: &str,
+    ) -> Result<(), CliError> {
+        match available {
+            Some(available) if self.total() > available.bytes => Err(CliError::failure(format!(
+                "{} need {}: weights {}, KV cache {}, workspace {}; {} are available ({}). {remedy}",
+                units::counted(n_tokens, "token"),
+                units::bytes(self.total()),
+                units::bytes(self.weights),
+                units::bytes(self.kv),
+                units::bytes(self.workspace),
+                units::bytes(available.bytes),
+                available.limit,
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Sizing<'_> {
@@ -72,19 +94,6 @@ impl Sizing<'_> {
         available: Option<AvailableMemory>,
         remedy: &str,
     ) -> Result<(), CliError> {
-        let need = self.need(n);
-        match available {
-            Some(available) if need.total() > available.bytes => Err(CliError::failure(format!(
-                "{} need {}: weights {}, KV cache {}, workspace {}; {} are available ({}). {remedy}",
-                units::counted(n.saturating_mul(self.n_sequences), "token"),
-                units::bytes(need.total()),
-                units::bytes(need.weights),
-                units::bytes(need.kv),
-                units::bytes(need.workspace),
-                units::bytes(available.bytes),
-                available.limit,
-            ))),
-            _ => Ok(()),
-        }
+        self.need(n).check(n.saturating_mul(self.n_sequences), available, remedy)
     }
 }

@@ -44,12 +44,17 @@ pub(crate) fn time(duration: Duration) -> String {
     }
 }
 
-/// Tokens a second: as many decimals as mean something.
+/// Tokens a second.
 pub(crate) fn rate(tok_per_s: f64) -> String {
-    match tok_per_s {
-        x if x >= 100.0 => format!("{x:.0} tok/s"),
-        x if x >= 10.0 => format!("{x:.1} tok/s"),
-        x => format!("{x:.2} tok/s"),
+    format!("{} tok/s", three_digits(tok_per_s))
+}
+
+/// As many decimals as mean something.
+pub(crate) fn three_digits(x: f64) -> String {
+    match x {
+        x if x >= 100.0 => format!("{x:.0}"),
+        x if x >= 10.0 => format!("{x:.1}"),
+        x => format!("{x:.2}"),
     }
 }
 

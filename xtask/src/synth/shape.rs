@@ -31,6 +31,7 @@ pub(crate) enum ShapeName {
 }
 
 /// What a model's file says about it, its weights apart.
+#[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub name: &'static str,
     /// llama.cpp's name of the architecture, which also prefixes the metadata keys.

@@ -14,6 +14,7 @@ const CONSONANTS: &[u8] = b"bcdfghjklmnpqrstvwxz";
 const VOWELS: &[u8] = b"aeiou";
 
 /// What differs between the tokenizers of the shapes.
+#[derive(Clone, Copy)]
 pub(super) struct Tokenizer {
     /// llama.cpp's name of the pre-tokenizer.
     pub pre: &'static str,

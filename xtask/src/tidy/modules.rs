@@ -15,7 +15,19 @@ const LADDERS: &[(&str, &[&str])] = &[
     ),
     (
         "crates/engine/src/",
-        &["stats", "trace", "weights", "tokenizer", "chat", "sampling", "kv", "model", "scheduler", "engine"],
+        &[
+            "stats",
+            "trace",
+            "weights",
+            "tokenizer",
+            "chat",
+            "sampling",
+            "kv",
+            "model",
+            "evaluation",
+            "scheduler",
+            "engine",
+        ],
     ),
 ];
 

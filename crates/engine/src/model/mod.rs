@@ -3,6 +3,7 @@
 //! - `config`: everything that the forward pass reads of a model.  `arch`: from a file's metadata to it, one file a
 //!   family.
 //! - `tensors`: which tensors a configuration has.  `weights`: those tensors, repacked.  `memory`: what all will take.
+//!   `work`: what a pass reads and computes.
 //! - `workspace`: the buffers of a pass.  `forward`: the pass.
 //! - `batch`: what one forward pass computes.  [`Forward`]: the seam between all of this and what stands above.
 //! - `fake`: a [`Forward`] for tests of what stands above.
@@ -17,6 +18,7 @@ mod layout;
 pub mod memory;
 mod tensors;
 mod weights;
+mod work;
 mod workspace;
 
 pub use batch::{Batch, BatchRow, Want};
@@ -26,6 +28,7 @@ pub use forward::{Model, ModelOptions};
 pub use layout::kv_layout;
 pub use memory::MemoryPlan;
 pub use weights::LoadProgress;
+pub use work::Work;
 pub use workspace::BatchLimits;
 
 use crate::TokenId;

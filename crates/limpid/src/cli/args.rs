@@ -118,6 +118,16 @@ impl Setup {
     pub(crate) fn cpu(&self) -> Arc<Cpu> {
         Arc::new(Cpu::new(self.isa, self.n_threads))
     }
+
+    /// As `--compute` spells it.
+    pub(crate) fn compute_name(&self) -> String {
+        format!("{:?}", self.compute).to_lowercase()
+    }
+
+    /// As `--kv-format` spells it.
+    pub(crate) fn kv_format_name(&self) -> String {
+        format!("{:?}", self.kv_format).to_lowercase()
+    }
 }
 
 /// Token ids as the user wrote them: `1,2,3`.

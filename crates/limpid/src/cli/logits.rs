@@ -11,10 +11,10 @@ use crate::sizing::Sizing;
 use clap::Args;
 use limpid_engine::TokenId;
 use limpid_engine::engine::{LengthLimit, PromptLimits};
+use limpid_engine::evaluation::each_logits;
 use limpid_engine::kv::KvCache;
-use limpid_engine::model::{Batch, BatchRow, Forward, MemoryPlan, ModelOptions, Want};
+use limpid_engine::model::{Forward, MemoryPlan, ModelOptions};
 use limpid_engine::tokenizer::Tokenizer;
-use limpid_engine::trace::NoTrace;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -135,7 +135,14 @@ pub(crate) fn run(args: &LogitsArgs) -> Result<ExitCode, CliError> {
     let mut kv = KvCache::new(model.kv_layout().clone(), sizing.n_pages(prompt.len()))?;
     let mut writer = Writer { args, tokenizer: tokenizer.as_ref(), n_written: 0 };
     let progress = Progress::start(&console, "prefill", Unit::Tokens);
-    forward(&mut model, &mut kv, &prompt, &wanted, &progress, |pos, logits| writer.position(pos, logits))?;
+    each_logits(
+        &mut model,
+        &mut kv,
+        &prompt,
+        &|position| wanted[position],
+        &mut |n_done| progress.set(n_done as u64, prompt.len() as u64),
+        &mut |pos, logits| writer.position(pos, logits),
+    )?;
     drop(progress);
     writer.end()?;
     Ok(ExitCode::SUCCESS)
@@ -162,43 +169,6 @@ impl LogitsArgs {
         }
         Ok(wanted)
     }
-}
-
-/// Computes the prompt and hands out the logits of each wanted position, in order.
-fn forward(
-    model: &mut dyn Forward,
-    kv: &mut KvCache,
-    prompt: &[TokenId],
-    wanted: &[bool],
-    progress: &Progress,
-    mut hand_out: impl FnMut(usize, &[f32]) -> Result<(), CliError>,
-) -> Result<(), CliError> {
-    let seq = kv.create(prompt.len());
-    let mut batch = Batch::with_capacity(model.max_batch_rows());
-    let mut start = 0;
-    while start < prompt.len() {
-        progress.set(start as u64, prompt.len() as u64);
-        batch.rows.clear();
-        while let Some(&token) = prompt.get(start + batch.rows.len()) {
-            let position = start + batch.rows.len();
-            let want = if wanted[position] { Want::Logits } else { Want::Nothing };
-            let is_full = batch.rows.len() == model.max_batch_rows()
-                || want == Want::Logits && batch.n_logits() == model.max_logit_rows();
-            if is_full {
-                break;
-            }
-            batch.rows.push(BatchRow { token, position: position as u32, seq, want });
-        }
-        let n_rows = batch.rows.len();
-        kv.extend(seq, n_rows).map_err(|error| CliError::failure(error.to_string()))?;
-        let logits = model.forward(&batch, kv, &mut NoTrace)?;
-        let positions = (start..start + n_rows).filter(|&position| wanted[position]);
-        for (row, position) in positions.enumerate() {
-            hand_out(position, logits.row(row))?;
-        }
-        start += n_rows;
-    }
-    Ok(())
 }
 
 /// Writes each position as it comes: all logits of a long prompt would not fit into memory.

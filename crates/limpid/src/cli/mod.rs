@@ -5,6 +5,7 @@ pub(crate) mod bench;
 pub(crate) mod detokenize;
 pub(crate) mod inspect;
 pub(crate) mod logits;
+pub(crate) mod perplexity;
 pub(crate) mod run;
 pub(crate) mod tokenize;
 
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Tokenize(tokenize::TokenizeArgs),
     Detokenize(detokenize::DetokenizeArgs),
     Logits(logits::LogitsArgs),
+    Perplexity(perplexity::PerplexityArgs),
     Bench(bench::BenchArgs),
 }
 

@@ -145,8 +145,12 @@ fn edited(file: &str, from: &str, to: &str) -> tempfile::TempDir {
 #[test]
 fn bench() {
     let short = ["--repetitions", "1", "--threads", "1"];
-    let runs = [["--prefill", "4", "--decode", "0"], ["--prefill", "0", "--decode", "2"]];
-    let runs = runs.map(|run| [&run[..], &short].concat());
+    let runs: [&[&str]; 3] = [
+        &["--prefill", "4", "--decode", "0"],
+        &["--prefill", "0", "--decode", "2", "--no-limits", "--tpot-limit-ms", "0.001"],
+        &["--prefill", "0", "--decode", "2", "--no-limits", "--tpot-limit-ms", "100000.5"],
+    ];
+    let runs = runs.map(|run| [run, &short].concat());
     check("bench", &runs.each_ref().map(Vec::as_slice), &[]);
 }
 
@@ -162,8 +166,18 @@ fn logits() {
 }
 
 #[test]
+fn perplexity() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("text.txt");
+    fs::write(&path, "Once upon a time").expect("a file");
+    let text = path.to_str().expect("UTF-8");
+    // A window of 3 tokens scores one, which has no standard error.
+    check("perplexity", &[&[text, "--context", "3"], &[text, "--context", "5"]], &[]);
+}
+
+#[test]
 fn every_section_is_checked() {
     let sections: Vec<_> = PAGE.lines().filter_map(|line| line.strip_prefix("## `limpid ")).collect();
-    let commands = ["run", "inspect", "bench", "tokenize", "detokenize", "logits"];
+    let commands = ["run", "inspect", "bench", "tokenize", "detokenize", "logits", "perplexity"];
     assert_eq!(sections, commands.map(|command| format!("{command} --json`")));
 }

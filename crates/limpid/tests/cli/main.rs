@@ -8,6 +8,7 @@ mod harness;
 mod inspect;
 mod json;
 mod logits;
+mod perplexity;
 mod run;
 mod sampling;
 mod streams;

@@ -11,6 +11,7 @@ fn help_of_every_command_is_on_standard_output() {
         &["tokenize", "--help"],
         &["detokenize", "--help"],
         &["logits", "--help"],
+        &["perplexity", "--help"],
         &["bench", "--help"],
     ] {
         let outcome = limpid(args).success();
