@@ -229,7 +229,7 @@ fn opening_leaves_data_on_disk_and_releasing_puts_it_back() {
     assert!(resident_kb(&path) < (8 << 10), "{}", resident_kb(&path));
     assert!(weights.tensor("large").unwrap().bytes.iter().all(|&byte| byte == 1));
     assert!(resident_kb(&path) >= (16 << 10), "{}", resident_kb(&path));
-    weights.release("large");
+    weights.release("large", 0..usize::MAX);
     assert!(resident_kb(&path) < (8 << 10), "{}", resident_kb(&path));
 }
 
@@ -274,7 +274,7 @@ fn a_split_model_opens_from_its_first_file() {
     assert_eq!(names(&weights), ["part0", "part1", "part2"]);
     assert_eq!(weights.tensor("part2").unwrap().bytes, [2; 4]);
     assert_eq!(weights.size_on_disk(), files.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
-    weights.release("part1");
+    weights.release("part1", 0..usize::MAX);
     assert_eq!(weights.tensor("part1").unwrap().bytes, [1; 4]);
     let error = WeightsFile::open(&folder.path().join(files[1].0)).err().unwrap().to_string();
     assert!(error.contains("part 2 of 3 of a split model"), "{error}");
@@ -333,7 +333,7 @@ fn a_folder_with_shards() {
     let weights = WeightsFile::open(folder.path()).unwrap();
     assert_eq!(names(&weights), ["y", "x"]);
     assert_eq!(weights.tensor("x").unwrap().bytes, [2; 4]);
-    weights.release("x");
+    weights.release("x", 0..usize::MAX);
     assert_eq!(weights.tensor("x").unwrap().bytes, [2; 4]);
     let metadata = hf(&weights);
     assert!(metadata.chat_template.is_none() && metadata.tokenizer_json.is_none());

@@ -107,6 +107,6 @@ fn what_cannot_be_scored_is_refused() {
 fn a_text_beyond_the_limit_is_refused_before_it_is_read_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("long.txt");
-    fs::File::create(&path).unwrap().set_len((256 << 20) + 1).unwrap();
-    expect_error(&["perplexity", path.to_str().unwrap()], 1, &["longer than 256.0 MiB"]);
+    fs::File::create(&path).unwrap().set_len((64 << 20) + 1).unwrap();
+    expect_error(&["perplexity", path.to_str().unwrap()], 1, &["longer than 64.0 MiB"]);
 }
