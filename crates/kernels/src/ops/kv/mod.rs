@@ -1,7 +1,7 @@
 //! Where keys and values live: pages of 64 positions, laid out for attention.
 //!
-//! A page holds, for each layer and each kv head, the keys and then the values of its positions, so that attention reads
-//! one ascending stream. In f16 and f32 (`floats`):
+//! A page holds, for each layer and each kv head, the keys and then the values of its positions, so that attention
+//! reads one ascending stream. In f16 and f32 (`floats`):
 //!
 //! ```text
 //! keys    [4 tiles][head_dim][16 positions]        a lane of a vector is a key
