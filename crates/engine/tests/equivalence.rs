@@ -54,9 +54,10 @@ fn fast() -> Setup {
     Setup { compute: Compute::Fast, kv_format: KvFormat::F16, ..Setup::exact() }
 }
 
-/// Both compute modes, and a cache format other than the mode's usual one.
-fn setups() -> [Setup; 3] {
-    [Setup::exact(), fast(), Setup { kv_format: KvFormat::F32, ..fast() }]
+/// Both compute modes, and cache formats other than the mode's usual one.
+fn setups() -> [Setup; 4] {
+    let with = |kv_format| Setup { kv_format, ..fast() };
+    [Setup::exact(), fast(), with(KvFormat::F32), with(KvFormat::Q8_0)]
 }
 
 #[test]
@@ -130,15 +131,16 @@ fn a_forked_sequence_goes_on_as_the_original_would() {
     let ids = prompt(80);
     let (past, future) = ids.split_at(50);
     for path in models() {
-        let setup = fast();
-        let whole = logits(&path, setup, &ids, ids.len());
-        let mut bench = Bench::open(&path, setup);
-        let seq = bench.sequence();
-        bench.feed(seq, past);
-        let fork = bench.kv.fork(seq, 100);
-        // The original goes elsewhere first; the fork must not see it.
-        bench.feed(seq, &future.iter().rev().copied().collect::<Vec<_>>());
-        let found = bits(&bench.feed(fork, future));
-        assert!(found == whole[past.len()..], "{}", path.display());
+        for setup in setups() {
+            let whole = logits(&path, setup, &ids, ids.len());
+            let mut bench = Bench::open(&path, setup);
+            let seq = bench.sequence();
+            bench.feed(seq, past);
+            let fork = bench.kv.fork(seq, 100);
+            // The original goes elsewhere first; the fork must not see it.
+            bench.feed(seq, &future.iter().rev().copied().collect::<Vec<_>>());
+            let found = bits(&bench.feed(fork, future));
+            assert!(found == whole[past.len()..], "{}: {setup:?}", path.display());
+        }
     }
 }

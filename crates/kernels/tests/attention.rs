@@ -65,6 +65,11 @@ impl Case {
         }
     }
 
+    fn query(&self, sequence: usize, position: usize, head: usize) -> &[f32] {
+        let head_dim = self.shape.head_dim;
+        &self.sequences[sequence].queries[position][head * head_dim..][..head_dim]
+    }
+
     /// The positions that `position` sees.
     fn visible(&self, position: usize) -> std::ops::Range<usize> {
         let window = self.window.map_or(usize::MAX, |window| window as usize);
@@ -187,27 +192,39 @@ fn assert_same(found: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
 /// in all for their differences, and 3u for each page and segment. That e counts for the numerator and for the
 /// denominator. The numerator rounds once a key and segment, relative to the sum of weight * |v|; the denominator
 /// once each 16 keys, 4 times between lanes and once a segment; the quotient once.
+///
+/// In q8_0 that is the distance from attention of the quantized query: a score rounds once a block and record, and once
+/// more for each element of the query, which is an f32 here; and weights round when they are multiplied by the scales
+/// of the values.
 fn assert_formula(case: &Case, kv: &KvStorage, out: &[f32]) {
-    let KvShape { n_kv_heads, head_dim, .. } = case.shape;
+    let KvShape { n_kv_heads, head_dim, format, .. } = case.shape;
     let scale = case.params().scale;
+    let is_q8_0 = format == KvFormat::Q8_0;
+    let n_roundings = if is_q8_0 { head_dim.div_ceil(32) + head_dim.div_ceil(256) + 1 } else { head_dim };
     let sequence = &case.sequences[0];
     let position = sequence.keys.len() - 1;
     for kv_head in 0..n_kv_heads {
         let (keys, values) = case.stored(kv, kv_head, position);
         for head in kv_head * case.group..(kv_head + 1) * case.group {
             let columns = head * head_dim..(head + 1) * head_dim;
-            let q = &sequence.queries[position][columns.clone()];
+            let q = case.query(0, position, head);
+            let q = &if is_q8_0 {
+                Quantized::records(q).iter().flat_map(Quantized::floats).collect()
+            } else {
+                q.to_vec()
+            };
             let truth = reference::attention::attention(q, &keys, &values, scale);
             let weights = reference::attention::weights(q, &keys, scale);
             let scores = reference::attention::scores(q, &keys, scale);
             let (low, high) = scores.iter().fold((f64::MAX, f64::MIN), |(l, h), &s| (l.min(s), h.max(s)));
             let size = |key: &Vec<f32>| q.iter().zip(key).map(|(q, k)| f64::from((q * k).abs())).sum::<f64>();
             let largest = keys.iter().map(size).fold(0.0, f64::max);
-            let d = (head_dim as f64 + 1.0) * U * f64::from(scale) * largest;
+            let d = (n_roundings as f64 + 1.0) * U * f64::from(scale) * largest;
             let n = keys.len() as f64;
             let (pages, segments) = (n / 64.0 + 2.0, n / 1024.0 + 2.0);
             let e = d + (2.0 * (high - low) + 2.0 + 3.0 * (pages + segments)) * U;
-            let relative = 2.0 * e + (n + n / 16.0 + 2.0 * segments + 5.0) * U;
+            let scaling = if is_q8_0 { 1.0 } else { 0.0 };
+            let relative = 2.0 * e + (n + n / 16.0 + 2.0 * segments + 5.0 + scaling) * U;
             for (i, (&found, &truth)) in out[columns].iter().zip(&truth).enumerate() {
                 let size: f64 = weights.iter().zip(&values).map(|(w, v)| w * f64::from(v[i].abs())).sum();
                 let error = (f64::from(found) - truth).abs();
@@ -217,8 +234,73 @@ fn assert_formula(case: &Case, kv: &KvStorage, out: &[f32]) {
     }
 }
 
-/// One head's output in plain f32, in the order that the operation's file defines.
-fn by_definition(q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], first: usize, scale: f32) -> Vec<f32> {
+/// Integers with a scale.
+struct Quantized {
+    q: Vec<f32>,
+    scale: f32,
+}
+
+impl Quantized {
+    /// x = scale * q, the scale rounded by `round`.
+    fn new(x: &[f32], round: impl Fn(f32) -> f32) -> Quantized {
+        let amax = x.iter().fold(0.0f32, |amax, x| amax.max(x.abs()));
+        let q = x.iter().map(|x| (x * (127.0 / amax)).round_ties_even()).collect();
+        Quantized { q, scale: round(amax / 127.0) }
+    }
+
+    /// A query.
+    fn records(x: &[f32]) -> Vec<Quantized> {
+        x.chunks(256).map(|x| Quantized::new(x, |scale| scale)).collect()
+    }
+
+    /// A key or a value.
+    fn blocks(x: &[f32]) -> Vec<Quantized> {
+        x.chunks(32).map(|x| Quantized::new(x, |scale| half::f16::from_f32(scale).to_f32())).collect()
+    }
+
+    fn floats(&self) -> impl Iterator<Item = f32> {
+        self.q.iter().map(|q| q * self.scale)
+    }
+}
+
+/// The product of a query and a key, which is quantized for q8_0 pages and as it is stored for the others.
+fn product(format: KvFormat, q: &[f32], key: &[f32]) -> f32 {
+    if format != KvFormat::Q8_0 {
+        return q.iter().zip(key).fold(0.0f32, |sum, (q, k)| q.mul_add(*k, sum));
+    }
+    let blocks = Quantized::blocks(key);
+    let record = |y: f32, (record, blocks): (&Quantized, &[Quantized])| {
+        let u = record.q.chunks(32).zip(blocks).fold(0.0f32, |u, (a, block)| {
+            let sum: f32 = a.iter().zip(&block.q).map(|(a, q)| a * q).sum();
+            sum.mul_add(block.scale, u)
+        });
+        u.mul_add(record.scale, y)
+    };
+    Quantized::records(q).iter().zip(blocks.chunks(8)).fold(0.0, record)
+}
+
+/// Adds weight times value.
+fn add_value(format: KvFormat, weight: f32, value: &[f32], acc: &mut [f32]) {
+    if format != KvFormat::Q8_0 {
+        acc.iter_mut().zip(value).for_each(|(acc, &v)| *acc = weight.mul_add(v, *acc));
+        return;
+    }
+    for (block, acc) in Quantized::blocks(value).iter().zip(acc.chunks_mut(32)) {
+        let weight = weight * block.scale;
+        acc.iter_mut().zip(&block.q).for_each(|(acc, &q)| *acc = weight.mul_add(q, *acc));
+    }
+}
+
+/// One head's output in plain f32, in the order that the operation's file defines: of the keys and values of positions
+/// from `first` on, as they are stored or, for q8_0 pages, as they were before.
+fn by_definition(
+    format: KvFormat,
+    q: &[f32],
+    keys: &[Vec<f32>],
+    values: &[Vec<f32>],
+    first: usize,
+    scale: f32,
+) -> Vec<f32> {
     let cpu = Cpu::new(Isa::Portable, 1);
     let exp = |x: f32| {
         let mut out = [0.0];
@@ -231,8 +313,8 @@ fn by_definition(q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], first: usize
     for segment in (first / 1024 * 1024..end).step_by(1024) {
         let (mut m, mut lanes, mut acc) = (f32::NEG_INFINITY, [0.0f32; 16], vec![0.0f32; q.len()]);
         for page in (segment..segment + 1024).step_by(64).filter(|&page| !positions(page, 64).is_empty()) {
-            let dot = |key: &[f32]| q.iter().zip(key).fold(0.0f32, |sum, (q, k)| q.mul_add(*k, sum));
-            let scores: Vec<f32> = positions(page, 64).map(|j| dot(&keys[j - first]) * scale).collect();
+            let score = |j: usize| product(format, q, &keys[j - first]) * scale;
+            let scores: Vec<f32> = positions(page, 64).map(score).collect();
             let new_max = scores.iter().copied().fold(m, f32::max);
             let shrink = exp(m - new_max);
             m = new_max;
@@ -241,7 +323,7 @@ fn by_definition(q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], first: usize
             for (j, score) in positions(page, 64).zip(scores) {
                 let weight = exp(score - m);
                 lanes[j % 16] += weight;
-                acc.iter_mut().zip(&values[j - first]).for_each(|(acc, &v)| *acc = weight.mul_add(v, *acc));
+                add_value(format, weight, &values[j - first], &mut acc);
             }
         }
         for half in [8, 4, 2, 1] {
@@ -258,18 +340,33 @@ fn by_definition(q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], first: usize
 
 #[test]
 fn the_order_is_the_one_defined() {
-    for (head_dim, n_keys, window) in
-        [(8, 5, None), (24, 100, None), (16, 2100, None), (64, 1100, Some(90)), (16, 2100, Some(1100))]
-    {
-        let case = Case::new(head_dim, 3, KvFormat::F16, window, &[n_keys]);
+    for (format, head_dim, n_keys, window) in [
+        (KvFormat::F16, 8, 5, None),
+        (KvFormat::F16, 24, 100, None),
+        (KvFormat::F16, 16, 2100, None),
+        (KvFormat::F16, 64, 1100, Some(90)),
+        (KvFormat::F16, 16, 2100, Some(1100)),
+        (KvFormat::Q8_0, 8, 5, None),
+        (KvFormat::Q8_0, 80, 100, None),
+        (KvFormat::Q8_0, 300, 70, None),
+        (KvFormat::Q8_0, 16, 2100, Some(1100)),
+    ] {
+        let case = Case::new(head_dim, 3, format, window, &[n_keys]);
         let kv = case.storage(|_, _| true);
         let position = n_keys - 1;
         let found = case.attend(&Cpu::new(Isa::detect(), 1), &kv, &[(0, position)], 4096).remove(0);
         for (head, found) in found.chunks_exact(head_dim).enumerate() {
-            let (keys, values) = case.stored(&kv, head / 3, position);
-            let q = &case.sequences[0].queries[position][head * head_dim..][..head_dim];
+            let (mut keys, mut values) = case.stored(&kv, head / 3, position);
+            if format == KvFormat::Q8_0 {
+                let columns = head / 3 * head_dim..(head / 3 + 1) * head_dim;
+                let pick =
+                    |x: &[Vec<f32>]| case.visible(position).map(|p| x[p][columns.clone()].to_vec()).collect();
+                (keys, values) = (pick(&case.sequences[0].keys), pick(&case.sequences[0].values));
+            }
+            let q = case.query(0, position, head);
             let first = case.visible(position).start;
-            assert_eq!(found, by_definition(q, &keys, &values, first, case.params().scale), "{n_keys} keys");
+            let expected = by_definition(format, q, &keys, &values, first, case.params().scale);
+            assert_eq!(found, expected, "{format:?}, {n_keys} keys of {head_dim}");
         }
     }
 }
@@ -278,7 +375,7 @@ fn the_order_is_the_one_defined() {
 fn contexts_are_the_formula(head_dim: usize, group: usize) {
     for (format, n_keys) in [1, 15, 16, 17, 64, 65, 1023, 1024, 1025, 2100]
         .iter()
-        .flat_map(|&n_keys| [(KvFormat::F16, n_keys), (KvFormat::F32, n_keys)])
+        .flat_map(|&n_keys| KvFormat::ALL.map(|format| (format, n_keys)))
     {
         let case = Case::new(head_dim, group, format, None, &[n_keys]);
         let kv = case.storage(|_, _| true);
@@ -290,7 +387,8 @@ fn contexts_are_the_formula(head_dim: usize, group: usize) {
             for max_context in [1, 4096] {
                 let found = case.attend(&cpu, &kv, &row, max_context);
                 let threads = cpu.pool.n_threads();
-                assert_same(&found, &expected, &format!("{}, {threads} threads, {n_keys} keys", cpu.isa));
+                let what = format!("{}, {threads} threads, {format:?}, {n_keys} keys", cpu.isa);
+                assert_same(&found, &expected, &what);
             }
         }
     }
@@ -324,6 +422,17 @@ fn head_dim_128() {
 }
 
 #[test]
+fn head_dim_256() {
+    contexts_are_the_formula(256, 2);
+}
+
+/// More than one record of a query.
+#[test]
+fn head_dim_300() {
+    contexts_are_the_formula(300, 1);
+}
+
+#[test]
 fn head_dim_no_multiple_of_16() {
     contexts_are_the_formula(24, 2);
     contexts_are_the_formula(1, 5);
@@ -332,8 +441,11 @@ fn head_dim_no_multiple_of_16() {
 #[test]
 fn windows_are_the_formula() {
     for window in [1, 16, 17, 63, 64, 65, 100, 1024, 1500] {
-        for n_keys in [1, 17, 64, 130, 1100, 2100] {
-            let case = Case::new(24, 3, KvFormat::F16, Some(window), &[n_keys]);
+        for (format, n_keys) in [1, 17, 64, 130, 1100, 2100]
+            .iter()
+            .flat_map(|&n_keys| [(KvFormat::F16, n_keys), (KvFormat::Q8_0, n_keys)])
+        {
+            let case = Case::new(24, 3, format, Some(window), &[n_keys]);
             let kv = case.storage(|_, _| true);
             let row = [(0, n_keys - 1)];
             let expected = case.attend(&Cpu::new(Isa::Portable, 1), &kv, &row, n_keys);
@@ -387,8 +499,10 @@ fn chunks_of_a_prompt_change_nothing() {
         // More heads than a unit holds.
         (8, 50, None),
     ] {
-        let case = Case::new(head_dim, group, KvFormat::F16, window, &[150, 70]);
-        chunks_change_nothing(&case, [0, 0], &[1, 7, 64, 150]);
+        for format in [KvFormat::F16, KvFormat::Q8_0] {
+            let case = Case::new(head_dim, group, format, window, &[150, 70]);
+            chunks_change_nothing(&case, [0, 0], &[1, 7, 64, 150]);
+        }
     }
 }
 
@@ -396,8 +510,10 @@ fn chunks_of_a_prompt_change_nothing() {
 fn chunks_at_depth_change_nothing() {
     // Rows that begin in different segments are among them: at 2087 with a window of 40, at 2083 with one of 1,060.
     for window in [None, Some(40), Some(1060)] {
-        let case = Case::new(16, 2, KvFormat::F32, window, &[2100, 1030]);
-        chunks_change_nothing(&case, [2070, 1020], &[1, 3, 30]);
+        for format in [KvFormat::F32, KvFormat::Q8_0] {
+            let case = Case::new(16, 2, format, window, &[2100, 1030]);
+            chunks_change_nothing(&case, [2070, 1020], &[1, 3, 30]);
+        }
     }
 }
 
@@ -405,8 +521,14 @@ fn chunks_at_depth_change_nothing() {
 #[test]
 fn what_is_not_seen_is_not_read() {
     for (window, len) in [(None, 200), (Some(20), 200), (Some(70), 200), (Some(1000), 1300)] {
-        for (head_dim, group) in [(8, 1), (64, 4), (24, 3)] {
-            let case = Case::new(head_dim, group, KvFormat::F16, window, &[len, 10]);
+        for (format, head_dim, group) in [
+            (KvFormat::F16, 8, 1),
+            (KvFormat::F16, 64, 4),
+            (KvFormat::F16, 24, 3),
+            (KvFormat::Q8_0, 64, 4),
+            (KvFormat::Q8_0, 40, 1),
+        ] {
+            let case = Case::new(head_dim, group, format, window, &[len, 10]);
             let all = case.storage(|_, _| true);
             for position in [0, 15, 16, 40, 63, 64, 100, len - 2] {
                 let visible = case.visible(position);
@@ -425,15 +547,60 @@ fn what_is_not_seen_is_not_read() {
 
 #[test]
 fn a_key_that_is_not_a_number_is_not_hidden() {
-    let mut case = Case::new(16, 2, KvFormat::F32, None, &[80]);
-    case.sequences[0].keys[70][3] = f32::NAN;
-    let kv = case.storage(|_, _| true);
-    for cpu in cpus() {
-        // Kv head 0, so heads 0 and 1: columns 0..32. Rows before it and the other heads are as they were.
-        let out = case.attend(&cpu, &kv, &[(0, 69), (0, 70), (0, 79)], 80);
-        assert!(out[0].iter().all(|x| x.is_finite()));
-        for row in &out[1..] {
-            assert!(row[..32].iter().all(|x| x.is_nan()) && row[32..].iter().all(|x| x.is_finite()));
+    for format in KvFormat::ALL {
+        let mut case = Case::new(16, 2, format, None, &[80]);
+        case.sequences[0].keys[70][3] = f32::NAN;
+        let kv = case.storage(|_, _| true);
+        for cpu in cpus() {
+            // Kv head 0, so heads 0 and 1: columns 0..32. Rows before it and the other heads are as they were.
+            let out = case.attend(&cpu, &kv, &[(0, 69), (0, 70), (0, 79)], 80);
+            assert!(out[0].iter().all(|x| x.is_finite()));
+            for row in &out[1..] {
+                assert!(row[..32].iter().all(|x| x.is_nan()) && row[32..].iter().all(|x| x.is_finite()));
+            }
+        }
+    }
+}
+
+/// A value spoils what is summed with it: its own element, or the block of 32 that shares its scale. A query spoils its
+/// own head.
+#[test]
+fn values_and_queries_that_are_not_numbers_are_not_hidden() {
+    for not_finite in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for (format, spoilt) in [(KvFormat::F16, 35..36), (KvFormat::F32, 35..36), (KvFormat::Q8_0, 32..64)] {
+            let mut case = Case::new(80, 2, format, None, &[80]);
+            case.sequences[0].values[70][35] = not_finite;
+            case.sequences[0].queries[10][80 + 7] = not_finite;
+            let kv = case.storage(|_, _| true);
+            let all = |columns: &[f32], is: fn(f32) -> bool| columns.iter().all(|&x| is(x));
+            for cpu in cpus() {
+                let out = case.attend(&cpu, &kv, &[(0, 10), (0, 69), (0, 79)], 80);
+                assert!(all(&out[0][..80], f32::is_finite) && all(&out[0][160..], f32::is_finite));
+                assert!(all(&out[0][80..160], f32::is_nan), "{format:?}, {}: {not_finite}", cpu.isa);
+                assert!(all(&out[1], f32::is_finite));
+                for (i, &x) in out[2].iter().enumerate() {
+                    assert_eq!(x.is_finite(), i >= 160 || !spoilt.contains(&(i % 80)), "{format:?}: {i}");
+                }
+            }
+        }
+    }
+}
+
+/// Keys, values and queries of zeros, of subnormals and of all magnitudes between, beside usual ones.
+#[test]
+fn extreme_magnitudes_are_the_same_everywhere() {
+    for format in KvFormat::ALL {
+        let mut case = Case::new(64, 3, format, None, &[130]);
+        let Sequence { queries, keys, values, .. } = &mut case.sequences[0];
+        for (i, row) in queries.iter_mut().chain(keys).chain(values).enumerate() {
+            let factor = [1.0, 0.0, 1e-44, 1e-39, 1e-30, 2e-8, 6e-6, 1e3, 3e4][i % 9];
+            row.iter_mut().skip(i % 3 * 32).for_each(|x| *x *= factor);
+        }
+        let kv = case.storage(|_, _| true);
+        let batch: Vec<(usize, usize)> = (0..130).map(|position| (0, position)).collect();
+        let expected = case.attend(&Cpu::new(Isa::Portable, 1), &kv, &batch, 130);
+        for cpu in cpus() {
+            assert_same(&case.attend(&cpu, &kv, &batch, 130), &expected, &format!("{format:?}, {}", cpu.isa));
         }
     }
 }
@@ -441,20 +608,20 @@ fn a_key_that_is_not_a_number_is_not_hidden() {
 /// Scores that lie thousands apart, also the largest first and the largest last.
 #[test]
 fn large_scores_neither_overflow_nor_vanish() {
-    for largest in [0, 30, 1500] {
-        let mut case = Case::new(16, 2, KvFormat::F32, None, &[1501]);
-        let Sequence { queries, keys, values, .. } = &mut case.sequences[0];
+    for (format, largest) in [0, 30, 1500].iter().flat_map(|&i| KvFormat::ALL.map(|format| (format, i))) {
+        let mut case = Case::new(16, 2, format, None, &[1501]);
+        let Sequence { queries, keys, .. } = &mut case.sequences[0];
         queries[1500].fill(1000.0);
         for key in keys.iter_mut() {
             key.fill(-10.0);
         }
         keys[largest].fill(10.0);
-        let expected = values[largest].clone();
         let kv = case.storage(|_, _| true);
         for cpu in cpus() {
             let out = case.attend(&cpu, &kv, &[(0, 1500)], 4096).remove(0);
             for (head, out) in out.chunks_exact(16).enumerate() {
-                assert_eq!(out, &expected[head / 2 * 16..][..16]);
+                let (_, values) = case.stored(&kv, head / 2, 1500);
+                assert_eq!(out, values[largest], "{format:?}");
             }
         }
     }

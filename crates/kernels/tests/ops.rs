@@ -391,28 +391,93 @@ fn contents(kv: &KvStorage) -> Vec<Vec<f32>> {
     all
 }
 
+/// A key or a value of a head as it comes back: the definition of the formats.
+fn stored(format: KvFormat, x: &[f32]) -> Vec<f32> {
+    let f16 = |x: f32| half::f16::from_f32(x).to_f32();
+    match format {
+        KvFormat::F32 => x.to_vec(),
+        KvFormat::F16 => x.iter().map(|&x| f16(x)).collect(),
+        KvFormat::Q8_0 => x.chunks(32).flat_map(|x| block(x, f16)).collect(),
+    }
+}
+
+fn block(x: &[f32], f16: impl Fn(f32) -> f32) -> Vec<f32> {
+    let amax = x.iter().fold(0.0f32, |amax, x| if x.is_nan() { f32::NAN } else { amax.max(x.abs()) });
+    let d = f16(amax / 127.0);
+    if x.iter().any(|x| !x.is_finite()) || !d.is_finite() {
+        return vec![f32::NAN; x.len()];
+    }
+    let q = |x: f32| if d == 0.0 { 0.0 } else { (x * (127.0 / amax)).round_ties_even() };
+    x.iter().map(|&x| d * q(x)).collect()
+}
+
+#[test]
+fn q8_0_blocks_of_extreme_numbers() {
+    let x: Vec<f32> = (0..32).map(|i| (i as f32 - 15.5) / 16.0).collect();
+    let with = |i: usize, extreme: f32| {
+        let mut x = x.clone();
+        x[i] = extreme;
+        x
+    };
+    let times = |factor: f32| x.iter().map(|x| x * factor).collect::<Vec<_>>();
+    let blocks = [
+        vec![0.0; 32],
+        vec![-0.0; 32],
+        with(3, f32::NAN),
+        with(0, -f32::NAN),
+        with(31, f32::INFINITY),
+        with(17, f32::NEG_INFINITY),
+        with(5, 8.4e6),
+        with(5, -8.3e6),
+        with(5, f32::MAX),
+        times(f32::MIN_POSITIVE),
+        times(f32::from_bits(1)),
+        // Scales about half of the smallest f16, and subnormal ones.
+        times(3.8e-6),
+        times(4.0e-6),
+        times(1e-5),
+        times(1e-3),
+        // Halves, which go to the even neighbour.
+        (0..32).map(|i| if i == 0 { 127.0 } else { i as f32 - 15.5 }).collect(),
+    ];
+    let row: Vec<f32> = blocks.concat();
+    let shape = KvShape { n_layers: 1, n_kv_heads: 1, head_dim: row.len(), format: KvFormat::Q8_0 };
+    let rows = Rows::from_vector(&row).expect("memory");
+    let slot = KvSlot { page: 0, offset: 37 };
+    for isa in Isa::available() {
+        let mut kv = KvStorage::new(shape, 1).expect("memory");
+        kv_write(&Cpu::new(isa, 1), &mut kv, 0, &[slot], &rows, &rows);
+        let (mut key, mut value) = (vec![1.0; row.len()], vec![1.0; row.len()]);
+        kv.read(0, 0, slot, &mut key, &mut value);
+        for (i, expected) in stored(KvFormat::Q8_0, &row).into_iter().enumerate() {
+            for found in [key[i], value[i]] {
+                let is_same = found == expected || found.is_nan() && expected.is_nan();
+                assert!(is_same, "{isa}, block {}: {found} is not {expected}", i / 32);
+            }
+        }
+        assert!(key[..64].iter().all(|&x| x == 0.0) && key[64..6 * 32].iter().all(|x| x.is_nan()));
+        assert!(key[6 * 32 + 5].is_nan() && key[7 * 32 + 5].is_finite());
+    }
+}
+
 #[test]
 fn what_is_written_is_read_and_nothing_else_changes() {
     let mut random = Random(7);
     for head_dim in [1, 8, 24, 64, 80, 96] {
-        for format in [KvFormat::F32, KvFormat::F16] {
+        for format in KvFormat::ALL {
             let shape = KvShape { n_layers: 2, n_kv_heads: 3, head_dim, format };
             let slots =
                 [(0, 0), (2, 63), (1, 17), (2, 16), (1, 17)].map(|(page, offset)| KvSlot { page, offset });
             let (k, v) = (random.rows(5, 3 * head_dim, 9.0), random.rows(5, 3 * head_dim, 9.0));
-            let stored = |x: f32| match format {
-                KvFormat::F32 => x,
-                KvFormat::F16 => half::f16::from_f32(x).to_f32(),
-            };
             let mut expected = vec![vec![0.0; 2 * head_dim]; 3 * 2 * 3 * PAGE_LEN];
             // Slot 1, 17 appears twice: row 4 stays.
             for i in [0, 1, 3, 4] {
                 for head in 0..3 {
                     let columns = head * head_dim..(head + 1) * head_dim;
-                    let both = k.row(i)[columns.clone()].iter().chain(&v.row(i)[columns]);
+                    let [key, value] = [&k, &v].map(|x| stored(format, &x.row(i)[columns.clone()]));
                     let place =
                         ((slots[i].page as usize * 2 + 1) * 3 + head) * PAGE_LEN + slots[i].offset as usize;
-                    expected[place] = both.map(|&x| stored(x)).collect();
+                    expected[place] = [key, value].concat();
                 }
             }
             for cpu in Isa::available().flat_map(|isa| [1, 2, 3].map(|n| Cpu::new(isa, n))) {
@@ -427,21 +492,24 @@ fn what_is_written_is_read_and_nothing_else_changes() {
 #[test]
 fn a_copied_page_is_the_page() {
     let mut random = Random(8);
-    let shape = KvShape { n_layers: 2, n_kv_heads: 1, head_dim: 8, format: KvFormat::F16 };
-    let mut kv = KvStorage::new(shape, 3).expect("memory");
-    let cpu = Cpu::new(Isa::detect(), 1);
-    for layer in 0..2 {
-        for page in 0..3 {
-            let slots: Vec<KvSlot> = (0..64).map(|offset| KvSlot { page, offset }).collect();
-            kv_write(&cpu, &mut kv, layer, &slots, &random.rows(64, 8, 1.0), &random.rows(64, 8, 1.0));
+    for format in KvFormat::ALL {
+        let shape = KvShape { n_layers: 2, n_kv_heads: 1, head_dim: 8, format };
+        let mut kv = KvStorage::new(shape, 3).expect("memory");
+        let cpu = Cpu::new(Isa::detect(), 1);
+        for layer in 0..2 {
+            for page in 0..3 {
+                let slots: Vec<KvSlot> = (0..64).map(|offset| KvSlot { page, offset }).collect();
+                let (k, v) = (random.rows(64, 8, 1.0), random.rows(64, 8, 1.0));
+                kv_write(&cpu, &mut kv, layer, &slots, &k, &v);
+            }
         }
+        let mut expected = contents(&kv);
+        kv.copy_page(0, 2);
+        let page_len = expected.len() / 3;
+        let first = expected[..page_len].to_vec();
+        expected[2 * page_len..].clone_from_slice(&first);
+        assert_eq!(contents(&kv), expected);
     }
-    let mut expected = contents(&kv);
-    kv.copy_page(0, 2);
-    let page_len = expected.len() / 3;
-    let first = expected[..page_len].to_vec();
-    expected[2 * page_len..].clone_from_slice(&first);
-    assert_eq!(contents(&kv), expected);
 }
 
 #[test]
@@ -452,6 +520,9 @@ fn a_token_takes_exactly_its_elements() {
     let odd = KvShape { n_layers: 3, n_kv_heads: 5, head_dim: 24, format: KvFormat::F32 };
     assert_eq!(odd.bytes_per_token(), 2 * 3 * 5 * 24 * 4);
     assert!(KvStorage::new(shape, usize::MAX / 1000).is_err());
+    // 34 bytes for each 32 elements, the last of which are filled up.
+    let of = |head_dim| KvShape { head_dim, format: KvFormat::Q8_0, ..shape }.bytes_per_token();
+    assert_eq!([64, 65, 80].map(of), [2, 3, 3].map(|blocks| 2 * 16 * 8 * blocks * 34));
 }
 
 #[test]

@@ -97,7 +97,13 @@ pub(crate) fn prefetch_ahead<S: Simd, T>(s: S, n_panels: usize, piece: &T) {
     if n_panels > 1 {
         return;
     }
-    let at = (&raw const *piece).cast::<u8>().wrapping_add(AHEAD);
+    prefetch_distant(s, piece, AHEAD);
+}
+
+/// Asks for what lies `distance` bytes behind `piece`, as long as it is.
+#[inline(always)]
+pub(crate) fn prefetch_distant<S: Simd, T>(s: S, piece: &T, distance: usize) {
+    let at = (&raw const *piece).cast::<u8>().wrapping_add(distance);
     for line in (0..size_of::<T>()).step_by(64) {
         s.prefetch(at.wrapping_add(line));
     }

@@ -51,7 +51,8 @@ pub(crate) struct ComputeArgs {
     #[arg(long, value_name = "MODE", value_enum, default_value_t = ComputeMode::Fast)]
     compute: ComputeMode,
 
-    /// How keys and values are stored [default: f16; f32 with --compute f32]
+    /// How keys and values are stored; `q8_0` takes about half of `f16` and rounds to 8 bits [default: f16; f32 with
+    /// --compute f32]
     #[arg(long, value_name = "FORMAT", value_enum)]
     kv_format: Option<KvFormatName>,
 
@@ -68,9 +69,12 @@ enum ComputeMode {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+#[allow(non_camel_case_types, reason = "the field's spelling")]
 pub(crate) enum KvFormatName {
     F16,
     F32,
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 impl From<KvFormatName> for KvFormat {
@@ -78,6 +82,7 @@ impl From<KvFormatName> for KvFormat {
         match name {
             KvFormatName::F16 => KvFormat::F16,
             KvFormatName::F32 => KvFormat::F32,
+            KvFormatName::Q8_0 => KvFormat::Q8_0,
         }
     }
 }

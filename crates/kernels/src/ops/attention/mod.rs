@@ -18,6 +18,17 @@
 //! out[d]   = A[d] / L
 //! ```
 //!
+//! On q8_0 pages (`kv` says what they hold) the query is quantized, too: to a [`Record`] for each 256 of its elements,
+//! as an activation is. Its product with a key is that of an activation with a row of a Q8_0 matrix, and a value's
+//! scale goes to the weight:
+//!
+//! ```text
+//! u        = 0;  for each block b of the record, in order:  u = fma(f32(sum of q's and k[j]'s integers), d[j][b], u)
+//! y        = 0;  for each record of the query, in order:    y = fma(u, scale of the record, y)
+//! score[j] = scale * y
+//! acc[d]   = fma(p[j] * d[j][b], f32(integer of v[j][d]), acc[d])       b = d / 32
+//! ```
+//!
 //! The running maximum is that of "FlashAttention" (Dao et al. 2022) and "Online normalizer calculation for softmax"
 //! (Milakov and Gimelshein 2018).
 //!
@@ -25,13 +36,16 @@
 //! sequence. A unit walks over the pages and uses each key and value for all its queries while it is in the cache.
 //! Where there are few units and many keys, each segment of a unit is an item of its own, and they are merged later.
 
+mod format;
 mod page;
 mod unit;
 
-use super::kv::{Element, KvFormat, KvShape, KvStorage, PAGE_LEN};
+use super::kv::{KvFormat, KvShape, KvStorage, PAGE_LEN, Q8_0};
 use crate::Cpu;
-use crate::buffer::{AllocError, Rows};
+use crate::buffer::{AllocError, Buffer, Rows};
+use crate::quant::Record;
 use crate::simd::LANES;
+use format::{PageFormat, Queries, records_len};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use unit::{Job, Kept, record_len};
@@ -72,6 +86,8 @@ pub struct AttentionScratch {
     segments: Rows,
     /// The rows of the batch that make a unit together.
     tiles: Vec<Range<usize>>,
+    /// The queries as integers, where the format wants them so.
+    records: Buffer<Record>,
 }
 
 impl AttentionScratch {
@@ -91,7 +107,9 @@ impl AttentionScratch {
             Ok(rows)
         };
         let (workers, segments) = (in_use(workers)?, in_use(segments)?);
-        Ok(Self { workers, segments, tiles: Vec::with_capacity(max_rows) })
+        let records = Self::n_records(max_rows, n_heads, shape);
+        let records = Buffer::zeroed(records.ok_or(AllocError { bytes: usize::MAX })?)?;
+        Ok(Self { workers, segments, tiles: Vec::with_capacity(max_rows), records })
     }
 
     /// Bytes that `new` takes; `usize::MAX` where that is more than can be counted.
@@ -104,7 +122,13 @@ impl AttentionScratch {
     ) -> usize {
         let sizes = Self::sizes(n_threads, max_rows, n_heads, shape, max_context);
         let rows = sizes.iter().map(|&(n_rows, width)| Rows::bytes_for(n_rows, width));
-        rows.fold(max_rows.saturating_mul(size_of::<Range<usize>>()), usize::saturating_add)
+        let records = Self::n_records(max_rows, n_heads, shape).unwrap_or(usize::MAX);
+        let others = [(max_rows, size_of::<Range<usize>>()), (records, size_of::<Record>())];
+        rows.chain(others.map(|(n, size)| n.saturating_mul(size))).fold(0, usize::saturating_add)
+    }
+
+    fn n_records(max_rows: usize, n_heads: usize, shape: &KvShape) -> Option<usize> {
+        max_rows.checked_mul(n_heads)?.checked_mul(records_len(shape.format, shape.head_dim))
     }
 
     /// Rows and width of `workers` and of `segments`.
@@ -151,10 +175,11 @@ pub fn attention(
     match format {
         KvFormat::F16 => run::<u16>(cpu, kv, layer, q, rows, tables, params, scratch, out),
         KvFormat::F32 => run::<f32>(cpu, kv, layer, q, rows, tables, params, scratch, out),
+        KvFormat::Q8_0 => run::<Q8_0>(cpu, kv, layer, q, rows, tables, params, scratch, out),
     }
 }
 
-fn run<E: Element>(
+fn run<P: PageFormat>(
     cpu: &Cpu,
     kv: &KvStorage,
     layer: usize,
@@ -165,8 +190,9 @@ fn run<E: Element>(
     scratch: &mut AttentionScratch,
     out: &mut Rows,
 ) {
-    let job = Job::<E>::new(kv, layer, q, rows, tables, params);
-    let AttentionScratch { workers, segments, tiles } = scratch;
+    let AttentionScratch { workers, segments, tiles, records } = scratch;
+    let queries = Queries::new(cpu, q, P::FORMAT, kv.shape().head_dim, records);
+    let job = Job::<P>::new(kv, layer, queries, rows, tables, params);
     // A short batch is cut finer, so that there is a unit for each thread.
     let enough_units = UNITS_PER_THREAD * cpu.pool.n_threads();
     let max_rows = (rows.len() * job.units_per_tile()).div_ceil(enough_units).clamp(1, job.rows_per_unit());

@@ -1,5 +1,6 @@
 //! The arithmetic of attention: a few queries over the visible keys of one page.
 
+use super::format::PageFormat;
 use super::unit::{State, record_len};
 use crate::ops::kv::{Element, PAGE_LEN};
 use crate::simd::{LANES, Simd, math};
@@ -18,13 +19,12 @@ pub(super) const fn queries_at_once<S: Simd>() -> usize {
 pub(super) const SCORES_LEN: usize = MAX_QUERIES * PAGE_LEN;
 
 /// One kv head of a page.
-pub(super) struct Page<'a, E> {
-    /// `[4][head_dim][16]`.
-    pub(super) keys: &'a [E],
-    /// `[head_dim / 16][64][16]`, the last block narrower if need be, and at least 16 elements behind.
-    pub(super) values: &'a [E],
+pub(super) struct Page<'a, P: PageFormat + ?Sized> {
+    pub(super) keys: &'a [P::Key],
+    /// And what lies behind them, where attention may read without looking: see `KvStorage::head`.
+    pub(super) values: &'a [P::Value],
     /// The keys of the page that comes next; these same ones if there is none.
-    pub(super) next_keys: &'a [E],
+    pub(super) next_keys: &'a [P::Key],
     pub(super) head_dim: usize,
     pub(super) scale: f32,
 }
@@ -32,10 +32,10 @@ pub(super) struct Page<'a, E> {
 /// Up to [`queries_at_once`] queries over the `visible` keys of a page, which are some. `records` holds a state for
 /// each.
 #[inline(always)]
-pub(super) fn attend<S: Simd, E: Element>(
+pub(super) fn attend<S: Simd, P: PageFormat>(
     s: S,
-    page: &Page<'_, E>,
-    queries: &[&[f32]],
+    page: &Page<'_, P>,
+    queries: &[&[P::Query]],
     visible: Range<usize>,
     records: &mut [f32],
     scores: &mut [f32],
@@ -44,7 +44,8 @@ pub(super) fn attend<S: Simd, E: Element>(
     tiled(s, queries.len(), Score { page, queries, visible: &visible, scores });
     let mut shrink = [0.0; LANES];
     soften(s, &visible, scores, records, record_len(page.head_dim), &mut shrink);
-    tiled(s, queries.len(), AddValues { page, weights: scores, visible: &visible, shrink: &shrink, records });
+    let sums = Sums { records, record: record_len(page.head_dim), shrink: &shrink };
+    tiled(s, queries.len(), AddValues { page, weights: scores, visible, sums });
 }
 
 /// A step whose inner loop is compiled for a number of queries Q and of vectors C (of keys, or of values).
@@ -80,15 +81,15 @@ fn tiled<S: Simd>(s: S, n_queries: usize, step: impl Tiled) {
 }
 
 /// Scores of the page's tiles of 16 keys that have visible ones; -infinity for keys that are not.
-struct Score<'a, E> {
-    page: &'a Page<'a, E>,
-    queries: &'a [&'a [f32]],
+struct Score<'a, P: PageFormat> {
+    page: &'a Page<'a, P>,
+    queries: &'a [&'a [P::Query]],
     visible: &'a Range<usize>,
     /// One row a query.
     scores: &'a mut [[f32; PAGE_LEN]],
 }
 
-impl<E: Element> Tiled for Score<'_, E> {
+impl<P: PageFormat> Tiled for Score<'_, P> {
     #[inline(always)]
     fn run<S: Simd, const Q: usize, const C: usize>(mut self, s: S) {
         let tiles = tiles(self.visible);
@@ -104,24 +105,21 @@ impl<E: Element> Tiled for Score<'_, E> {
     }
 }
 
-impl<E: Element> Score<'_, E> {
-    /// Tiles `tile..tile + C`.
+impl<P: PageFormat> Score<'_, P> {
+    /// Tiles `tile..tile + C`. While the keys are used, the values are fetched, and while those are used, the keys of
+    /// the next page: the processor's own prefetching starts anew with each page, which would cost half of the
+    /// bandwidth.
     #[inline(always)]
     fn tiles<S: Simd, const Q: usize, const C: usize>(&mut self, s: S, tile: usize) {
         let Self { page, queries, visible, scores } = self;
-        let queries: &[&[f32]; Q] = queries.as_array().expect("Q queries");
-        let mut acc = [[s.splat(0.0); C]; Q];
-        let tile_len = LANES * page.head_dim;
-        // While the keys are used, the values are fetched, and while those are used, the keys of the next page: the
-        // processor's own prefetching starts anew with each page, which would cost half of the bandwidth.
-        let ahead = page.values.as_ptr().wrapping_add(tile * tile_len);
-        multiply_add(s, *queries, &page.keys[tile * tile_len..], LANES, tile_len, &mut acc, ahead);
+        let queries: &[&[P::Query]; Q] = queries.as_array().expect("Q queries");
+        let products: [[S::F; C]; Q] = P::products(s, page, *queries, tile);
         let scale = s.splat(page.scale);
         for c in 0..C {
             let start = (tile + c) * LANES;
             let whole = visible.start <= start && start + LANES <= visible.end;
             for q in 0..Q {
-                let score = s.mul(acc[q][c], scale);
+                let score = s.mul(products[q][c], scale);
                 let score = if whole { score } else { hide(s, score, start, visible) };
                 s.store(score, &mut scores[q].as_chunks_mut().0[tile + c]);
             }
@@ -130,7 +128,7 @@ impl<E: Element> Score<'_, E> {
 }
 
 /// The tiles of 16 keys that have visible ones.
-fn tiles(visible: &Range<usize>) -> Range<usize> {
+pub(super) fn tiles(visible: &Range<usize>) -> Range<usize> {
     visible.start / LANES..visible.end.div_ceil(LANES)
 }
 
@@ -183,69 +181,89 @@ fn soften<S: Simd>(
 }
 
 /// `acc = acc * shrink + weights * values`.
-struct AddValues<'a, E> {
-    page: &'a Page<'a, E>,
+pub(super) struct AddValues<'a, P: PageFormat + ?Sized> {
+    pub(super) page: &'a Page<'a, P>,
     /// One row a query.
-    weights: &'a [[f32; PAGE_LEN]],
-    visible: &'a Range<usize>,
-    shrink: &'a [f32; LANES],
-    records: &'a mut [f32],
+    pub(super) weights: &'a [[f32; PAGE_LEN]],
+    pub(super) visible: Range<usize>,
+    pub(super) sums: Sums<'a>,
 }
 
-impl<E: Element> Tiled for AddValues<'_, E> {
+/// The states of some queries, and what their `acc` is multiplied by before something is added.
+pub(super) struct Sums<'a> {
+    records: &'a mut [f32],
+    /// Floats of one.
+    record: usize,
+    /// A lane a query.
+    shrink: &'a [f32; LANES],
+}
+
+impl<P: PageFormat> Tiled for AddValues<'_, P> {
     #[inline(always)]
-    fn run<S: Simd, const Q: usize, const C: usize>(mut self, s: S) {
-        let head_dim = self.page.head_dim;
-        let mut i = 0;
-        while C > 1 && (i + C) * LANES <= head_dim {
-            self.vectors::<S, Q, C>(s, i, LANES);
-            i += C;
+    fn run<S: Simd, const Q: usize, const C: usize>(self, s: S) {
+        P::add_values::<S, Q, C>(s, self);
+    }
+}
+
+/// Vectors `i..i + C` of the head's elements: `acc * shrink`, plus `weights` times values, of which the first vector
+/// lies at the start of `values` and the next key's `width` further.
+#[inline(always)]
+pub(super) fn add_vectors<S: Simd, V: Vector, const Q: usize, const C: usize>(
+    s: S,
+    sums: &mut Sums<'_>,
+    i: usize,
+    weights: [&[f32]; Q],
+    values: &[V],
+    width: usize,
+    ahead: *const V,
+) {
+    let Sums { records, record, shrink } = sums;
+    let mut acc = [[s.splat(0.0); C]; Q];
+    for q in 0..Q {
+        let (from, _) = records[q * *record..].as_chunks();
+        for c in 0..C {
+            acc[q][c] = s.mul(s.load(&from[i + c]), s.splat(shrink[q]));
         }
-        while i * LANES < head_dim {
-            self.vectors::<S, Q, 1>(s, i, LANES.min(head_dim - i * LANES));
-            i += 1;
+    }
+    multiply_add(s, weights, values, width, LANES * PAGE_LEN, &mut acc, ahead);
+    for q in 0..Q {
+        let (to, _) = records[q * *record..].as_chunks_mut();
+        for c in 0..C {
+            s.store(acc[q][c], &mut to[i + c]);
         }
     }
 }
 
-impl<E: Element> AddValues<'_, E> {
-    /// Vectors `i..i + C` of the head's elements; values lie `width` apart.
+/// Numbers of which sixteen are read as f32.
+pub(super) trait Vector: Copy {
+    fn vector<S: Simd>(s: S, from: &[Self; LANES]) -> S::F;
+}
+
+impl<E: Element> Vector for E {
     #[inline(always)]
-    fn vectors<S: Simd, const Q: usize, const C: usize>(&mut self, s: S, i: usize, width: usize) {
-        let Self { page, weights, visible, shrink, records } = self;
-        let record = record_len(page.head_dim);
-        let mut weights_of = [[].as_slice(); Q];
-        let mut acc = [[s.splat(0.0); C]; Q];
-        for q in 0..Q {
-            weights_of[q] = &weights[q][visible.start..visible.end];
-            let (from, _) = records[q * record..].as_chunks();
-            for c in 0..C {
-                acc[q][c] = s.mul(s.load(&from[i + c]), s.splat(shrink[q]));
-            }
-        }
-        let start = i * LANES * PAGE_LEN + visible.start * width;
-        let ahead = page.next_keys.as_ptr().wrapping_add(start);
-        multiply_add(s, weights_of, &page.values[start..], width, LANES * PAGE_LEN, &mut acc, ahead);
-        for q in 0..Q {
-            let (to, _) = records[q * record..].as_chunks_mut();
-            for c in 0..C {
-                s.store(acc[q][c], &mut to[i + c]);
-            }
-        }
+    fn vector<S: Simd>(s: S, from: &[Self; LANES]) -> S::F {
+        E::load(s, from)
+    }
+}
+
+impl Vector for i8 {
+    #[inline(always)]
+    fn vector<S: Simd>(s: S, from: &[Self; LANES]) -> S::F {
+        s.to_f32(s.load_i8(from))
     }
 }
 
 /// `acc[q][c] += sum over k in order of x[q][k] * y[k][c]`, where `y[k][c]` is the vector at `k * stride + c * column`.
 /// What lies at the same distances from `ahead` is prefetched.
 #[inline(always)]
-fn multiply_add<S: Simd, E: Element, const Q: usize, const C: usize>(
+pub(super) fn multiply_add<S: Simd, V: Vector, const Q: usize, const C: usize>(
     s: S,
     x: [&[f32]; Q],
-    y: &[E],
+    y: &[V],
     stride: usize,
     column: usize,
     acc: &mut [[S::F; C]; Q],
-    ahead: *const E,
+    ahead: *const V,
 ) {
     let n = x[0].len();
     let x = x.map(|x| &x[..n]);
@@ -257,8 +275,8 @@ fn multiply_add<S: Simd, E: Element, const Q: usize, const C: usize>(
         let mut vectors = [s.splat(0.0); C];
         for c in 0..C {
             // SAFETY: k < n, c < C, so that all 16 elements lie inside `y`, by the assertion.
-            let vector = unsafe { &*row.wrapping_add(c * column).cast::<[E; LANES]>() };
-            vectors[c] = E::load(s, vector);
+            let vector = unsafe { &*row.wrapping_add(c * column).cast::<[V; LANES]>() };
+            vectors[c] = V::vector(s, vector);
             s.prefetch(ahead.wrapping_add(c * column));
         }
         for q in 0..Q {

@@ -1,32 +1,35 @@
 //! A unit of attention: some query heads of one kv head, in some rows of one sequence, over all the keys they see.
 
+use super::format::{PageFormat, Queries};
 use super::page::{self, MAX_QUERIES, Page, queries_at_once};
 use super::{AttentionParams, AttentionRow, QUERIES_PER_UNIT, SEGMENT_LEN, padded};
-use crate::buffer::{Rows, SharedRows};
+use crate::buffer::SharedRows;
 use crate::isa::Isa;
-use crate::ops::kv::{Element, KvShape, KvStorage, PAGE_LEN};
+use crate::ops::kv::{KvShape, KvStorage, PAGE_LEN};
 use crate::simd::{self, Kernel, LANES, Simd, math};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Everything that all units of an operation share.
-pub(super) struct Job<'a, E> {
-    elements: &'a [E],
+pub(super) struct Job<'a, P> {
+    kv: &'a KvStorage,
     shape: KvShape,
     layer: usize,
-    q: &'a Rows,
+    queries: Queries<'a>,
     rows: &'a [AttentionRow],
     tables: &'a [u32],
     params: AttentionParams,
     /// Query heads of a kv head.
     group: usize,
     heads_per_unit: usize,
+    format: PhantomData<P>,
 }
 
-impl<'a, E: Element> Job<'a, E> {
+impl<'a, P: PageFormat> Job<'a, P> {
     pub(super) fn new(
         kv: &'a KvStorage,
         layer: usize,
-        q: &'a Rows,
+        queries: Queries<'a>,
         rows: &'a [AttentionRow],
         tables: &'a [u32],
         params: AttentionParams,
@@ -34,7 +37,7 @@ impl<'a, E: Element> Job<'a, E> {
         let shape = *kv.shape();
         let group = params.n_heads / shape.n_kv_heads;
         let heads_per_unit = group.div_ceil(group.div_ceil(QUERIES_PER_UNIT));
-        Self { elements: kv.elements(), shape, layer, q, rows, tables, params, group, heads_per_unit }
+        Self { kv, shape, layer, queries, rows, tables, params, group, heads_per_unit, format: PhantomData }
     }
 
     pub(super) fn rows_per_unit(&self) -> usize {
@@ -46,7 +49,7 @@ impl<'a, E: Element> Job<'a, E> {
     }
 
     /// Unit i of a tile, which is a run of rows of one sequence.
-    pub(super) fn unit(&self, rows: &Range<usize>, i: usize) -> Unit<'_, E> {
+    pub(super) fn unit(&self, rows: &Range<usize>, i: usize) -> Unit<'_, P> {
         let units_per_group = self.group.div_ceil(self.heads_per_unit);
         let (kv_head, part) = (i / units_per_group, i % units_per_group);
         let first = kv_head * self.group + part * self.heads_per_unit;
@@ -67,14 +70,14 @@ fn within(keys: &Range<usize>, i: usize, len: usize) -> Range<usize> {
     clip(keys.start)..clip(keys.end)
 }
 
-pub(super) struct Unit<'a, E> {
-    job: &'a Job<'a, E>,
+pub(super) struct Unit<'a, P> {
+    job: &'a Job<'a, P>,
     rows: Range<usize>,
     kv_head: usize,
     heads: Range<usize>,
 }
 
-impl<E: Element> Unit<'_, E> {
+impl<P: PageFormat> Unit<'_, P> {
     /// All segments in which a row of the unit sees a key.
     pub(super) fn segments(&self) -> Range<usize> {
         let keys = self.keys();
@@ -105,10 +108,9 @@ impl<E: Element> Unit<'_, E> {
         (self.rows.start + i / self.heads.len(), self.heads.start + i % self.heads.len())
     }
 
-    fn query(&self, i: usize) -> &[f32] {
+    fn query(&self, i: usize) -> &[P::Query] {
         let (row, head) = self.place(i);
-        let head_dim = self.job.shape.head_dim;
-        &self.job.q.row(row)[head * head_dim..][..head_dim]
+        P::query(&self.job.queries, row, head)
     }
 
     /// Whether query i sees a key of the segment.
@@ -117,17 +119,17 @@ impl<E: Element> Unit<'_, E> {
     }
 
     /// Page number `i` of the sequence, of which some row sees a key; `next` is the one to come.
-    fn page(&self, i: usize, next: usize) -> Page<'_, E> {
-        let head_dim = self.job.shape.head_dim;
-        let (keys, values) = self.head(i).split_at(PAGE_LEN * head_dim);
-        Page { keys, values, next_keys: self.head(next), head_dim, scale: self.job.params.scale }
+    fn page(&self, i: usize, next: usize) -> Page<'_, P> {
+        let (keys, values) = self.head(i);
+        let (next_keys, _) = self.head(next);
+        Page { keys, values, next_keys, head_dim: self.job.shape.head_dim, scale: self.job.params.scale }
     }
 
-    /// From the unit's keys in page number `i` of the sequence to the end of the storage.
-    fn head(&self, i: usize) -> &[E] {
+    /// The unit's keys in page number `i` of the sequence, and from its values on to the end of the storage.
+    fn head(&self, i: usize) -> (&[P::Key], &[P::Value]) {
         let table = &self.job.rows[self.rows.start].table;
         let page = self.job.tables[table.start as usize..table.end as usize][i];
-        &self.job.elements[self.job.shape.head_start(page, self.job.layer, self.kv_head)..]
+        self.job.kv.head::<P>(page, self.job.layer, self.kv_head)
     }
 }
 
@@ -169,14 +171,14 @@ fn reset(records: &mut [f32], record: usize) {
 }
 
 /// Computes the states of all queries of a unit over the keys of one segment. `records` holds one a query.
-struct AttendSegment<'a, E> {
-    unit: &'a Unit<'a, E>,
+struct AttendSegment<'a, P> {
+    unit: &'a Unit<'a, P>,
     segment: usize,
     records: &'a mut [f32],
     scores: &'a mut [f32],
 }
 
-impl<E: Element> Kernel for AttendSegment<'_, E> {
+impl<P: PageFormat> Kernel for AttendSegment<'_, P> {
     type Output = ();
 
     #[inline(always)]
@@ -210,10 +212,10 @@ impl<E: Element> Kernel for AttendSegment<'_, E> {
 
 /// Some queries over the visible keys of one page, a few at a time.
 #[inline(always)]
-fn attend_page<S: Simd, E: Element>(
+fn attend_page<S: Simd, P: PageFormat>(
     s: S,
-    unit: &Unit<'_, E>,
-    page: &Page<'_, E>,
+    unit: &Unit<'_, P>,
+    page: &Page<'_, P>,
     queries: Range<usize>,
     visible: Range<usize>,
     records: &mut [f32],
@@ -305,14 +307,14 @@ pub(super) struct Kept<'a> {
     pub(super) n_segments: usize,
 }
 
-impl<E: Element> Unit<'_, E> {
+impl<P: PageFormat> Unit<'_, P> {
     /// From the first key to the outputs.
     pub(super) fn run(&self, isa: Isa, work: &mut [f32], out: SharedRows<'_>) {
         let record = record_len(self.job.shape.head_dim);
         let [records, all, scores] = workspace(work, self.n_queries(), record);
         reset(all, record);
         for segment in self.segments() {
-            simd::run_f32(isa, AttendSegment { unit: self, segment, records, scores });
+            P::run(isa, AttendSegment { unit: self, segment, records, scores });
             for (i, (all, segment_record)) in each(all, record).zip(each(records, record)).enumerate() {
                 if self.sees(i, segment) {
                     simd::run_f32(isa, Merge { all: State::of(all), segment: State::of(segment_record) });
@@ -327,7 +329,7 @@ impl<E: Element> Unit<'_, E> {
         let record = record_len(self.job.shape.head_dim);
         let [records, _, scores] = workspace(work, self.n_queries(), record);
         let segment = self.segments().start + i_segment;
-        simd::run_f32(isa, AttendSegment { unit: self, segment, records, scores });
+        P::run(isa, AttendSegment { unit: self, segment, records, scores });
         for (i, record) in each(records, record).enumerate() {
             // SAFETY: each pair of query and segment has its own row.
             unsafe { kept.states.row(self.kept_row(i, i_segment, kept)) }.copy_from_slice(record);

@@ -1,15 +1,20 @@
-//! Q8_0: 32 weights, one f16 scale. w = d * q.
+//! Q8_0: 32 weights, one f16 scale. w = d * q. Also the format of keys and values in q8_0 pages.
+
+mod block;
 
 use super::{
-    IntPanel, Panel, Record, add_block, add_record, pack_blocks, prefetch_ahead, put_dwords, repeated,
-    scales, sixteen,
+    AHEAD, IntPanel, Panel, Record, add_block, add_record, pack_blocks, prefetch_distant, put_dwords,
+    repeated, scales, sixteen,
 };
 use crate::buffer::Plain;
 use crate::simd::{LANES, Simd};
+use half::f16;
+
+pub(crate) use block::Block;
 
 /// In a file: the scale, then the weights as i8.
-const BLOCK_BYTES: usize = 34;
-const LEN: usize = 32;
+pub(crate) const BLOCK_BYTES: usize = 34;
+pub(crate) const LEN: usize = 32;
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -28,15 +33,53 @@ impl Q8_0Panel {
     /// Takes a block of each of 16 rows.
     fn pack(&mut self, rows: [&[u8]; LANES]) {
         for (r, row) in rows.iter().enumerate() {
-            self.d[r] = u16::from_le_bytes([row[0], row[1]]);
-            let (first, second) = self.q.split_first_chunk_mut::<256>().expect("512 bytes");
-            put_dwords(first, r, sixteen(row, 2) ^ repeated(128));
-            put_dwords(
-                second.first_chunk_mut::<256>().expect("512 bytes"),
-                r,
-                sixteen(row, 18) ^ repeated(128),
-            );
+            self.put(r, u16::from_le_bytes([row[0], row[1]]), [sixteen(row, 2), sixteen(row, 18)]);
         }
+    }
+
+    /// Makes a block row `r`: its scale, and its weights 0..16 and 16..32.
+    #[inline(always)]
+    fn put(&mut self, r: usize, d: u16, [low, high]: [u128; 2]) {
+        self.d[r] = d;
+        let (first, second) = self.q.split_first_chunk_mut::<256>().expect("512 bytes");
+        put_dwords(first, r, low ^ repeated(128));
+        put_dwords(second.first_chunk_mut::<256>().expect("512 bytes"), r, high ^ repeated(128));
+    }
+
+    /// Makes `block` row `r`.
+    #[inline(always)]
+    pub(crate) fn put_block(&mut self, r: usize, block: &Block) {
+        let q = block.q.map(|q| q as u8);
+        self.put(r, block.d, [sixteen(&q, 0), sixteen(&q, 16)]);
+    }
+
+    /// Weight `k` of row `r`.
+    pub(crate) fn weight(&self, r: usize, k: usize) -> f32 {
+        f16::from_bits(self.d[r]).to_f32() * (f32::from(self.q[k / 4 * 64 + r * 4 + k % 4]) - 128.0)
+    }
+
+    /// [`IntPanel::dot`]; while panel b is used, what lies `ahead` bytes behind it is asked for.
+    #[inline(always)]
+    pub(crate) fn dot_ahead<S: Simd, const R: usize, const T: usize>(
+        s: S,
+        panels: [&[Self]; R],
+        x: [&Record; T],
+        y: &mut [[S::F; T]; R],
+        ahead: Option<usize>,
+    ) {
+        let mut u = [[s.splat(0.0); T]; R];
+        for b in 0..panels[0].len() {
+            if let Some(ahead) = ahead {
+                for r in 0..R {
+                    prefetch_distant(s, &panels[r][b], ahead);
+                }
+            }
+            let mut sums = [[s.splat_i32(0); T]; R];
+            let (q, a) = (panels.map(|p| &p[b].q), x.map(|x| x.q_32(b)));
+            s.sum_i8(q, a, x.map(|x| x.sum_32(b)), &mut sums);
+            add_block(s, sums, panels.map(|p| &p[b].d), &mut u);
+        }
+        add_record(s, u, x, y);
     }
 }
 
@@ -65,14 +108,6 @@ impl IntPanel for Q8_0Panel {
         x: [&Record; T],
         y: &mut [[S::F; T]; R],
     ) {
-        let mut u = [[s.splat(0.0); T]; R];
-        for b in 0..panels[0].len() {
-            prefetch_ahead(s, R, &panels[0][b]);
-            let mut sums = [[s.splat_i32(0); T]; R];
-            let (q, a) = (panels.map(|p| &p[b].q), x.map(|x| x.q_32(b)));
-            s.sum_i8(q, a, x.map(|x| x.sum_32(b)), &mut sums);
-            add_block(s, sums, panels.map(|p| &p[b].d), &mut u);
-        }
-        add_record(s, u, x, y);
+        Self::dot_ahead(s, panels, x, y, (R == 1).then_some(AHEAD));
     }
 }
