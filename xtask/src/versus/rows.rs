@@ -139,7 +139,7 @@ pub(super) enum Machine {
 
 impl Machine {
     pub(super) fn of_isa(isa: &str) -> Self {
-        if isa == "avx512vnni" { Machine::Avx512Vnni } else { Machine::Avx2 }
+        if ["avx512vnni", "avx512bf16"].contains(&isa) { Machine::Avx512Vnni } else { Machine::Avx2 }
     }
 
     pub(super) fn name(self) -> &'static str {
