@@ -272,12 +272,15 @@ mod tests {
         let caller = std::thread::current().id();
         let is_caller = || std::thread::current().id() == caller;
         let both = std::sync::Barrier::new(2);
+        let is_done = AtomicBool::new(false);
         pool.for_each(2, &|_| {
             both.wait();
             if !is_caller() {
                 std::thread::sleep(Duration::from_millis(20));
+                is_done.store(true, Ordering::Relaxed);
             }
         });
+        assert!(is_done.into_inner(), "every item has returned");
         let start = Instant::now();
         let n_by_worker = AtomicUsize::new(0);
         for _ in 0..100 {
