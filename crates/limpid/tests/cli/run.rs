@@ -101,7 +101,12 @@ fn peaks(args: &[&str]) -> (u64, u64) {
 #[test]
 fn predicted_memory_of_the_embedded_model_is_within_3_mib() {
     // Less than its weights: to forget a part of the sum is noticed.
-    for more in [&["-n", "900", "--ignore-eos"][..], &["-n", "5"], &["-n", "5", "--compute", "f32"]] {
+    for more in [
+        &["-n", "900", "--ignore-eos"][..],
+        &["-n", "5"],
+        &["-n", "5", "--compute", "f32"],
+        &["-n", "5", "--kv-format", "q8_0"],
+    ] {
         let (predicted, measured) = peaks(&[&["run", PROMPT, "--json", "--seed", "1"], more].concat());
         assert!(
             predicted.abs_diff(measured) <= 3 << 20,
@@ -139,10 +144,8 @@ fn a_drawn_seed_is_reported_and_repeats_the_text() {
 
 #[test]
 fn chunks_threads_and_the_kv_cache_change_no_byte() {
-    for compute in ["fast", "f32"] {
-        let ids = |more: &[&str]| {
-            run_json(&[&["-n", "60", "--compute", compute], more].concat())["token_ids"].clone()
-        };
+    for computing in [&["--compute", "fast"][..], &["--compute", "f32"], &["--kv-format", "q8_0"]] {
+        let ids = |more: &[&str]| run_json(&[&["-n", "60"], computing, more].concat())["token_ids"].clone();
         let plain = ids(&["--threads", "1"]);
         for more in [
             &["--prefill-chunk", "1"][..],
@@ -150,7 +153,7 @@ fn chunks_threads_and_the_kv_cache_change_no_byte() {
             &["--threads", "2"],
             &["--no-kv-cache"],
         ] {
-            assert_eq!(ids(more), plain, "{compute} {more:?}");
+            assert_eq!(ids(more), plain, "{computing:?} {more:?}");
         }
     }
 }

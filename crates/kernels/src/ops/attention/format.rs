@@ -223,13 +223,13 @@ fn dots<S: Simd, const Q: usize, const C: usize>(
     page: &Page<'_, Q8_0>,
     queries: [&[Record]; Q],
     tile: usize,
-    fetches_values: bool,
+    fetches_next: bool,
 ) -> [[S::F; Q]; C] {
     const BLOCKS: usize = Record::LEN / LEN;
     let n_blocks = page.head_dim.div_ceil(LEN);
     let tiles: [&[Q8_0Panel]; C] = std::array::from_fn(|c| &page.keys[(tile + c) * n_blocks..][..n_blocks]);
-    // The values begin where the keys end.
-    let ahead = fetches_values.then_some(size_of_val(page.keys));
+    // Twice as far as with plain numbers: keys are done with too soon for all values to have come meanwhile.
+    let ahead = fetches_next.then_some(distance_to_next(page));
     let mut y = [[s.splat(0.0); Q]; C];
     for i in 0..queries[0].len() {
         let blocks = i * BLOCKS..n_blocks.min((i + 1) * BLOCKS);
@@ -259,9 +259,14 @@ fn scale_weights<S: Simd, const Q: usize>(
     }
 }
 
-/// What lies in the keys of the next page where block b lies in the values of this one.
+/// Bytes from a page's head to that of the next, modulo 2^64.
+fn distance_to_next(page: &Page<'_, Q8_0>) -> usize {
+    page.next_keys.as_ptr().addr().wrapping_sub(page.keys.as_ptr().addr())
+}
+
+/// Where block b of the values of the next page lies.
 fn next(step: &AddValues<'_, Q8_0>, b: usize) -> *const i8 {
-    step.page.next_keys.as_ptr().cast::<i8>().wrapping_add(b * size_of::<Q8_0Values>())
+    (&raw const step.page.values[b]).cast::<i8>().wrapping_add(distance_to_next(step.page))
 }
 
 /// C vectors of block b, from `half` on.

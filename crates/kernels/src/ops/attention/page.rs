@@ -107,8 +107,8 @@ impl<P: PageFormat> Tiled for Score<'_, P> {
 
 impl<P: PageFormat> Score<'_, P> {
     /// Tiles `tile..tile + C`. While the keys are used, the values are fetched, and while those are used, the keys of
-    /// the next page: the processor's own prefetching starts anew with each page, which would cost half of the
-    /// bandwidth.
+    /// the next page (q8_0: all of it is fetched a page ahead): the processor's own prefetching starts anew with each
+    /// page, which would cost half of the bandwidth.
     #[inline(always)]
     fn tiles<S: Simd, const Q: usize, const C: usize>(&mut self, s: S, tile: usize) {
         let Self { page, queries, visible, scores } = self;
