@@ -2,8 +2,8 @@
 //!
 //!     cargo run --release -p limpid-kernels --example attention_speed -- THREADS ROWS DEPTH
 //!
-//! The shape is Llama-3.2-1B's, all layers in turn. One row is decode, more are a chunk of a prompt. Each line gives the
-//! best of several runs: GB/s of keys and values, and Gflop/s (a multiplication and an addition are two).
+//! The shape is Llama-3.2-1B's, all layers in turn. One row is decode, more are a chunk of a prompt. Each line gives
+//! the best of several runs: GB/s of keys and values, and Gflop/s (a multiplication and an addition are two).
 
 use limpid_kernels::Cpu;
 use limpid_kernels::buffer::Rows;
