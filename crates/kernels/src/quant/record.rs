@@ -39,15 +39,14 @@ impl Record {
     #[inline(always)]
     pub(crate) fn quantize<S: Simd>(&mut self, s: S, x: &[f32]) {
         const SMALLEST: u32 = (127 - 110) << 23; // the bits of 2^-110
-        const INFINITY: u32 = 255 << 23;
-        let amax = x.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0);
+        let amax = amax_bits(x);
         *self = Record {
             q: [0; Record::LEN],
             sums_16: [[0; 2]; Record::LEN / 32],
             sums_32: [[0; 2]; Record::LEN / 64],
             scale: 0.0,
         };
-        if amax >= INFINITY {
+        if amax >= INFINITY_BITS {
             self.scale = f32::NAN;
             return;
         }
@@ -56,21 +55,33 @@ impl Record {
         }
         let amax = f32::from_bits(amax);
         self.scale = amax / 127.0;
-        let inverse = s.splat(127.0 / amax);
         let (q, _) = self.q.as_chunks_mut::<LANES>();
-        for (q, x) in q.iter_mut().zip(x.chunks(LANES)) {
-            let x = match x.as_array() {
-                Some(x) => s.load(x),
-                None => s.load_partial(x),
-            };
-            s.store_i8(s.round_to_i32(s.mul(x, inverse)), q);
-        }
+        round_products(s, x, 127.0 / amax, q);
         for (sum, q) in self.sums_16.as_flattened_mut().iter_mut().zip(q.iter()) {
             *sum = q.iter().map(|&q| i16::from(q)).sum();
         }
         for (sum, [a, b]) in self.sums_32.as_flattened_mut().iter_mut().zip(self.sums_16) {
             *sum = a + b;
         }
+    }
+}
+
+/// The bits of infinity: those of NaN are above, all others below.
+pub(super) const INFINITY_BITS: u32 = 255 << 23;
+
+/// The bits of the largest magnitude; 0 of none.
+#[inline(always)]
+pub(super) fn amax_bits(x: &[f32]) -> u32 {
+    x.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0)
+}
+
+/// q = round-to-even(x * factor), which must be in the range of i8. What `x` is too short for stays, up to the end of a
+/// vector it becomes 0.
+#[inline(always)]
+pub(super) fn round_products<S: Simd>(s: S, x: &[f32], factor: f32, q: &mut [[i8; LANES]]) {
+    let factor = s.splat(factor);
+    for (q, x) in q.iter_mut().zip(x.chunks(LANES)) {
+        s.store_i8(s.round_to_i32(s.mul(s.load_up_to(x), factor)), q);
     }
 }
 

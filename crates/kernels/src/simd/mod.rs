@@ -290,6 +290,15 @@ pub trait Simd: Copy {
         self.load(&lanes)
     }
 
+    /// Up to 16 lanes; the others are 0.
+    #[inline(always)]
+    fn load_up_to(self, x: &[f32]) -> Self::F {
+        match x.as_array() {
+            Some(x) => self.load(x),
+            None => self.load_partial(x),
+        }
+    }
+
     /// The first `to.len()` lanes, up to 15.
     #[inline(always)]
     fn store_partial(self, x: Self::F, to: &mut [f32]) {

@@ -15,7 +15,7 @@ use limpid_engine::kv::KvCache;
 use limpid_engine::model::{Forward, MemoryPlan, ModelOptions};
 use limpid_engine::tokenizer::{Specials, Tokenizer};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -88,9 +88,7 @@ pub(crate) fn run(args: &PerplexityArgs) -> Result<ExitCode, CliError> {
     let console = args.console.console();
     let file = ModelFile::open(args.model.path())?;
     args.check_context(&file)?;
-    let is_stdin = args.file == Path::new("-");
-    let source = TextSource { argument: None, file: (!is_stdin).then_some(&*args.file) };
-    let text = source.read(true)?;
+    let text = TextSource { argument: None, file: Some(&args.file) }.read(true)?;
     let tokenizer = file.tokenizer()?;
     let tokens = tokenizer.encode(&text, Specials::Text, tokenizer.special().add_bos)?;
     let windows = Windows { tokens: &tokens, len: args.context, bos: bos(&tokenizer) };

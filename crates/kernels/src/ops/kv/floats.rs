@@ -96,10 +96,6 @@ const fn value_index(head_dim: usize, offset: usize, d: usize) -> usize {
 #[inline(always)]
 fn round<S: Simd, E: Element>(s: S, x: &[f32]) -> [E; LANES] {
     let mut rounded = [E::default(); LANES];
-    let x = match x.as_array::<LANES>() {
-        Some(x) => s.load(x),
-        None => s.load_partial(x),
-    };
-    E::store(s, x, &mut rounded);
+    E::store(s, s.load_up_to(x), &mut rounded);
     rounded
 }

@@ -1,6 +1,7 @@
 //! A block of numbers that are quantized while the model runs: keys and values.
 
 use super::LEN;
+use crate::quant::record::{INFINITY_BITS, amax_bits, round_products};
 use crate::simd::{LANES, Simd};
 
 /// Up to 32 numbers, x = d * q; those that are missing are 0.
@@ -16,13 +17,12 @@ impl Block {
     /// finite, or so large that d would not be: d is NaN and q 0. If d is 0: q is 0, too.
     #[inline(always)]
     pub(crate) fn quantize<S: Simd>(s: S, x: &[f32]) -> Self {
-        const INFINITY: u32 = 255 << 23;
         const F16_INFINITY: u16 = 31 << 10;
         const F16_NAN: u16 = 63 << 9;
-        let amax = x.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or(0);
+        let amax = amax_bits(x);
         let mut d = [F16_NAN; LANES];
         let mut q = [0; LEN];
-        if amax >= INFINITY {
+        if amax >= INFINITY_BITS {
             return Self { d: F16_NAN, q };
         }
         let amax = f32::from_bits(amax);
@@ -33,14 +33,7 @@ impl Block {
             _ => (),
         }
         // An amax whose d is not 0 is above 2^-19, so this does not overflow.
-        let inverse = s.splat(127.0 / amax);
-        for (q, x) in q.as_chunks_mut::<LANES>().0.iter_mut().zip(x.chunks(LANES)) {
-            let x = match x.as_array() {
-                Some(x) => s.load(x),
-                None => s.load_partial(x),
-            };
-            s.store_i8(s.round_to_i32(s.mul(x, inverse)), q);
-        }
+        round_products(s, x, 127.0 / amax, q.as_chunks_mut().0);
         Self { d: d[0], q }
     }
 }

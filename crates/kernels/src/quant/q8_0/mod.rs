@@ -55,7 +55,11 @@ impl Q8_0Panel {
 
     /// Weight `k` of row `r`.
     pub(crate) fn weight(&self, r: usize, k: usize) -> f32 {
-        f16::from_bits(self.d[r]).to_f32() * (f32::from(self.q[k / 4 * 64 + r * 4 + k % 4]) - 128.0)
+        f16::from_bits(self.d[r]).to_f32() * self.integer(r, k)
+    }
+
+    fn integer(&self, r: usize, k: usize) -> f32 {
+        f32::from(self.q[k / 4 * 64 + r * 4 + k % 4]) - 128.0
     }
 
     /// [`IntPanel::dot`]; while panel b is used, what lies `ahead` bytes behind it is asked for.
@@ -94,7 +98,7 @@ impl Panel for Q8_0Panel {
     fn unpack(&self, out: &mut [[f32; LANES]]) {
         let d = scales(&self.d);
         for k in 0..LEN {
-            out[k] = std::array::from_fn(|r| d[r] * (f32::from(self.q[k / 4 * 64 + r * 4 + k % 4]) - 128.0));
+            out[k] = std::array::from_fn(|r| d[r] * self.integer(r, k));
         }
     }
 }
