@@ -99,7 +99,7 @@ impl Engine {
         let kv = KvCache::new(model.kv_layout().clone(), config.n_pages)?;
         Ok(Self {
             eos: tokenizer.special().eos_ids().collect(),
-            candidates: Candidates::new(model.vocab_size()),
+            candidates: Candidates::new(model.vocab_size(), model.cpu().isa),
             batch: Batch::with_capacity(budget.max_rows()),
             running: Vec::with_capacity(config.max_sequences),
             free_pages: FreePages::new(vec![config.n_pages; kv.layout().groups.len()]),
@@ -123,7 +123,7 @@ impl Engine {
         let limit = self.token_limit(&request)?;
         let Request { prompt, sampling, stop, accepted_at, tokenized_at, .. } = request;
         let stops = StopMatcher::new(&stop, &sampling, &self.eos, self.model.vocab_size())?;
-        let sampler = Sampler::new(&sampling, &self.eos, &stop.stop_token_ids)?;
+        let sampler = Sampler::new(&sampling, &self.eos, &stop.stop_token_ids, self.model.vocab_size())?;
         let max_len = prompt.len() + limit.max_tokens;
         let groups = &self.kv.layout().groups;
         let n_pages = groups.iter().map(|g| g.pages_needed(max_len, self.config.prefill_chunk)).collect();

@@ -45,8 +45,7 @@ impl Sequence {
         tokenizer: &Tokenizer,
     ) -> Self {
         // Everything that grows with the output gets its room now, so that a step allocates nothing.
-        let n_distinct = limit.max_tokens.min(tokenizer.vocab_size());
-        let history = History::new(&prompt, n_distinct);
+        let history = History::new(&prompt, limit.max_tokens, tokenizer.vocab_size());
         let detokenizer = Detokenizer::after(tokenizer, &prompt);
         let (n_prompt, mut tokens) = (prompt.len(), prompt);
         tokens.reserve_exact(limit.max_tokens);
@@ -106,12 +105,12 @@ impl Sequence {
 
     /// Chooses the next token from the logits of the last one.
     pub(super) fn choose(
-        &self,
+        &mut self,
         logits: &[f32],
         candidates: &mut Candidates,
         recorder: &mut dyn Recorder,
     ) -> Result<TokenId, SampleError> {
-        self.sampler.sample(logits, &self.history, candidates, recorder)
+        self.sampler.sample(logits, &mut self.history, candidates, recorder)
     }
 
     /// Appends a token, writes the text that it releases to `out`, and decides whether the sequence goes on.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde_json::Value as Json;
 
-use super::params::{IgnoreEos, ParamError, SamplingParams};
+use super::params::{ParamError, SamplingParams};
 use crate::weights::{Metadata, gguf};
 
 /// Where a default comes from.
@@ -163,11 +163,8 @@ impl Defaults {
             top_k: self.top_k.value,
             min_p: self.min_p.value,
             repetition_penalty: self.repetition_penalty.value,
-            frequency_penalty: 0.0,
-            presence_penalty: 0.0,
             seed,
-            min_tokens: 0,
-            ignore_eos: IgnoreEos::No,
+            ..SamplingParams::greedy()
         }
     }
 

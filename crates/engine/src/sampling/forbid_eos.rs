@@ -1,8 +1,7 @@
 //! `ignore_eos: forbid`: EOS tokens get the logit -inf.
 
 use super::candidates::Candidates;
-use super::chain::LogitsProcessor;
-use super::history::History;
+use super::chain::{LogitsProcessor, Step};
 use crate::TokenId;
 
 #[derive(Debug)]
@@ -21,9 +20,7 @@ impl LogitsProcessor for ForbidEos {
         "ignore_eos"
     }
 
-    fn apply(&self, candidates: &mut Candidates, _: &History) {
-        for &id in &self.eos {
-            candidates.edit(id, |_| f32::NEG_INFINITY);
-        }
+    fn apply(&self, candidates: &mut Candidates, _: &Step<'_>) {
+        self.eos.iter().for_each(|&id| candidates.mask(id));
     }
 }

@@ -1,4 +1,4 @@
-//! What the sampler remembers of a sequence: how often each token occurred, kept up to date as tokens come.
+//! What the sampler remembers of a sequence: its tokens, how often each occurred, and where mirostat stands.
 
 use crate::TokenId;
 
@@ -6,47 +6,67 @@ use crate::TokenId;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TokenCount {
     pub id: TokenId,
-    /// Whether the prompt holds it.
-    pub in_prompt: bool,
+    /// How often the prompt holds it.
+    pub n_prompt: u32,
     /// How often it was generated: c\[t\] of the penalties' formulas.
     pub n_output: u32,
 }
 
-/// The counts of one sequence. A fork of the sequence clones it.
+/// The past of one sequence. A fork of the sequence clones it.
 ///
-/// A sorted list, not a table of the vocabulary: it is as long as the text has distinct tokens, so that many
-/// sequences and many beams cost little, and adding to it moves a few KB at most.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The counts are a sorted list, not a table of the vocabulary: it is as long as the text has distinct tokens, so that
+/// many sequences and many beams cost little, and adding to it moves a few KB at most.
+#[derive(Clone, PartialEq, Debug)]
 pub struct History {
+    /// Prompt and output.
+    tokens: Vec<TokenId>,
+    n_prompt: usize,
     /// By ascending id.
     counts: Vec<TokenCount>,
-    n_output: u32,
+    /// Mirostat's bound on the surprise, once it has drawn.
+    pub(super) mirostat_mu: Option<f64>,
 }
 
 impl History {
-    /// A sequence that begins with `prompt`; as long as at most `n_reserved` tokens are pushed, nothing is
-    /// allocated.
-    pub fn new(prompt: &[TokenId], n_reserved: usize) -> Self {
-        let mut ids = prompt.to_vec();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut counts = Vec::with_capacity(ids.len() + n_reserved);
-        counts.extend(ids.into_iter().map(|id| TokenCount { id, in_prompt: true, n_output: 0 }));
-        History { counts, n_output: 0 }
+    /// A sequence that begins with `prompt`; as long as at most `max_tokens` tokens below `vocab_size` are pushed, nothing
+    /// is allocated.
+    pub fn new(prompt: &[TokenId], max_tokens: usize, vocab_size: usize) -> Self {
+        let mut tokens = Vec::with_capacity(prompt.len() + max_tokens);
+        tokens.extend_from_slice(prompt);
+        let mut sorted = prompt.to_vec();
+        sorted.sort_unstable();
+        let n_distinct = sorted.chunk_by(|a, b| a == b).count();
+        let mut counts = Vec::with_capacity(n_distinct + max_tokens.min(vocab_size));
+        counts.extend(sorted.chunk_by(|a, b| a == b).map(|same| TokenCount {
+            id: same[0],
+            n_prompt: same.len() as u32,
+            n_output: 0,
+        }));
+        History { tokens, n_prompt: prompt.len(), counts, mirostat_mu: None }
     }
 
     /// A token was generated.
     pub fn push(&mut self, id: TokenId) {
-        self.n_output += 1;
+        self.tokens.push(id);
         match self.counts.binary_search_by_key(&id, |count| count.id) {
             Ok(i) => self.counts[i].n_output += 1,
-            Err(i) => self.counts.insert(i, TokenCount { id, in_prompt: false, n_output: 1 }),
+            Err(i) => self.counts.insert(i, TokenCount { id, n_prompt: 0, n_output: 1 }),
         }
     }
 
     /// How many tokens were generated; also the output position of the next one.
     pub fn n_output(&self) -> u32 {
-        self.n_output
+        (self.tokens.len() - self.n_prompt) as u32
+    }
+
+    /// Prompt and output.
+    pub fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    /// How many tokens there may be without an allocation.
+    pub(super) fn capacity(&self) -> usize {
+        self.tokens.capacity()
     }
 
     /// Every distinct token so far, by ascending id.

@@ -2,10 +2,10 @@
 //!
 //! In integers: w >= floor(m * 2^40), where w = 2^40 for the most likely token.
 
+use limpid_kernels::ops::mass::MASS_BITS;
+
 use super::candidates::Candidates;
-use super::chain::LogitsProcessor;
-use super::history::History;
-use super::weight::WEIGHT_BITS;
+use super::chain::{LogitsProcessor, Step};
 
 #[derive(Debug)]
 pub(super) struct MinP(pub(super) f32);
@@ -15,8 +15,8 @@ impl LogitsProcessor for MinP {
         "min_p"
     }
 
-    fn apply(&self, candidates: &mut Candidates, _: &History) {
-        let floor = f64::from(self.0) * (1u64 << WEIGHT_BITS) as f64;
-        candidates.keep_weight_from(floor as u64);
+    fn apply(&self, candidates: &mut Candidates, _: &Step<'_>) {
+        let least = f64::from(self.0) * (1u64 << MASS_BITS) as f64;
+        candidates.keep_mass_from(least as u64);
     }
 }

@@ -1,8 +1,7 @@
 //! `min_tokens`: EOS tokens and stop ids get the logit -inf until so many tokens are generated.
 
 use super::candidates::Candidates;
-use super::chain::LogitsProcessor;
-use super::history::History;
+use super::chain::{LogitsProcessor, Step};
 use crate::TokenId;
 
 #[derive(Debug)]
@@ -22,11 +21,9 @@ impl LogitsProcessor for MinTokens {
         "min_tokens"
     }
 
-    fn apply(&self, candidates: &mut Candidates, history: &History) {
-        if history.n_output() < self.min_tokens {
-            for &id in &self.ending {
-                candidates.edit(id, |_| f32::NEG_INFINITY);
-            }
+    fn apply(&self, candidates: &mut Candidates, step: &Step<'_>) {
+        if step.history.n_output() < self.min_tokens {
+            self.ending.iter().for_each(|&id| candidates.mask(id));
         }
     }
 }

@@ -1,21 +1,23 @@
-//! `repetition_penalty` r, over prompt and output: l / r where l > 0, else l * r (Keskar et al. 2019, CTRL;
-//! as in HF and vLLM).
+//! `repetition_penalty` r, over prompt and output or the scope: l / r where l > 0, else l * r (Keskar et al. 2019,
+//! CTRL; as in transformers and vLLM).
 
 use super::candidates::Candidates;
-use super::chain::LogitsProcessor;
-use super::history::History;
+use super::chain::{LogitsProcessor, Step};
+use super::penalty_scope::Scope;
 
 #[derive(Debug)]
-pub(super) struct RepetitionPenalty(pub(super) f32);
+pub(super) struct RepetitionPenalty {
+    pub(super) penalty: f32,
+    pub(super) scope: Scope,
+}
 
 impl LogitsProcessor for RepetitionPenalty {
     fn name(&self) -> &'static str {
         "repetition_penalty"
     }
 
-    fn apply(&self, candidates: &mut Candidates, history: &History) {
-        for count in history.counts() {
-            candidates.edit(count.id, |l| if l > 0.0 { l / self.0 } else { l * self.0 });
-        }
+    fn apply(&self, candidates: &mut Candidates, step: &Step<'_>) {
+        let penalize = |l, _| if l > 0.0 { l / self.penalty } else { l * self.penalty };
+        self.scope.edit_each(candidates, step.history, penalize);
     }
 }

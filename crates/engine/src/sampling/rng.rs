@@ -20,6 +20,8 @@
 pub enum Purpose {
     /// The choice of the token.
     Draw = 0,
+    /// Whether XTC happens.
+    Xtc = 1,
 }
 
 /// The random numbers of one choice of one request.

@@ -1,10 +1,13 @@
 //! Runs the chain and picks a token.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::candidates::Candidates;
-use super::chain::Chain;
+use super::chain::{Chain, Step, mirostat};
 use super::history::History;
+use super::mirostat::Mirostat;
 use super::params::{ParamError, SamplingParams};
 use super::rng::{Purpose, Stream};
 use crate::TokenId;
@@ -26,49 +29,77 @@ pub enum SampleError {
 
 /// Chooses the tokens of one sequence. It has no state of its own: the same logits and history give the same
 /// token.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sampler {
-    chain: Chain,
+    chain: Arc<Chain>,
     greedy: bool,
+    mirostat: Option<Mirostat>,
     stream: Stream,
 }
 
 impl Sampler {
-    /// `eos` and `stop_ids` are what `min_tokens` and `ignore_eos` mask. Refuses parameters out of range.
+    /// `eos` and `stop_ids` are what `min_tokens` and `ignore_eos` mask. Refuses parameters out of range, and tokens that
+    /// the vocabulary does not have.
     pub fn new(
         params: &SamplingParams,
         eos: &[TokenId],
         stop_ids: &[TokenId],
+        vocab_size: usize,
     ) -> Result<Sampler, ParamError> {
         params.validate()?;
+        params.validate_ids(vocab_size)?;
         Ok(Sampler {
-            chain: Chain::new(params, eos, stop_ids),
+            chain: Arc::new(Chain::new(params, eos, stop_ids)),
             greedy: params.temperature == 0.0,
+            mirostat: (params.mirostat_tau > 0.0).then(|| mirostat(params)),
             stream: Stream::new(params.seed),
         })
     }
 
-    /// The token after `history`, from the raw logits (one a token of the vocabulary). `scratch` holds
-    /// nothing between calls.
+    /// Draws the random numbers of another of a request's texts than its first.
+    pub fn for_choice(mut self, choice: u32) -> Sampler {
+        self.stream.choice = choice;
+        self
+    }
+
+    /// The token after `history`, from the raw logits (one a token of the vocabulary). The history keeps what mirostat
+    /// remembers of the draw; the token itself is the caller's to push. `scratch` holds nothing between calls.
     pub fn sample(
+        &self,
+        logits: &[f32],
+        history: &mut History,
+        scratch: &mut Candidates,
+        recorder: &mut dyn Recorder,
+    ) -> Result<TokenId, SampleError> {
+        self.process(logits, history, scratch, recorder)?;
+        let token = if self.greedy { scratch.argmax() } else { self.draw(scratch, history) };
+        token.ok_or(SampleError::NothingLeft { position: history.n_output() })
+    }
+
+    /// What the chain makes of `logits`, in `scratch`; nothing is drawn. Beams give it log-probabilities.
+    pub fn process(
         &self,
         logits: &[f32],
         history: &History,
         scratch: &mut Candidates,
         recorder: &mut dyn Recorder,
-    ) -> Result<TokenId, SampleError> {
+    ) -> Result<(), SampleError> {
         let position = history.n_output();
         let bad_logit = |id: TokenId| SampleError::BadLogit { id, value: logits[id.0 as usize], position };
         scratch.fill(logits).map_err(bad_logit)?;
-        self.chain.apply(scratch, history, recorder);
-        let token = if self.greedy { scratch.argmax() } else { self.draw(scratch, position) };
-        token.ok_or(SampleError::NothingLeft { position })
+        self.chain.apply(scratch, &Step { history, stream: self.stream }, recorder);
+        Ok(())
     }
 
     /// Inverse CDF in descending order of probability: the first token at which the running sum exceeds
     /// floor(u * W).
-    fn draw(&self, candidates: &mut Candidates, position: u32) -> Option<TokenId> {
-        let total = candidates.total_weight();
-        candidates.at_share(self.stream.below(total, position, Purpose::Draw))
+    fn draw(&self, candidates: &mut Candidates, history: &mut History) -> Option<TokenId> {
+        let total = candidates.total_mass();
+        let share = self.stream.below(total, history.n_output(), Purpose::Draw);
+        let (token, mass) = candidates.at_share(share)?;
+        if let Some(mirostat) = &self.mirostat {
+            history.mirostat_mu = Some(mirostat.next_mu(history.mirostat_mu, mass as f64 / total as f64));
+        }
+        Some(token)
     }
 }

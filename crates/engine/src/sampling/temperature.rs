@@ -1,8 +1,7 @@
 //! `temperature` T: l <- l / T. T = 0 is no stage: the sampler then takes the largest logit.
 
 use super::candidates::Candidates;
-use super::chain::LogitsProcessor;
-use super::history::History;
+use super::chain::{LogitsProcessor, Step};
 
 #[derive(Debug)]
 pub(super) struct Temperature(pub(super) f32);
@@ -12,7 +11,7 @@ impl LogitsProcessor for Temperature {
         "temperature"
     }
 
-    fn apply(&self, candidates: &mut Candidates, _: &History) {
-        candidates.edit_all(|l| l / self.0);
+    fn apply(&self, candidates: &mut Candidates, _: &Step<'_>) {
+        candidates.divide(self.0);
     }
 }

@@ -5,12 +5,12 @@ use crate::sampling::rng::{Purpose, Stream};
 use crate::trace::NoTrace;
 
 fn draws(params: &SamplingParams, n: u32) -> Vec<u32> {
-    let sampler = Sampler::new(params, &[], &[]).expect("valid parameters");
-    let mut scratch = Candidates::new(LOGITS.len());
-    let mut past = History::new(&[], 6);
+    let sampler = Sampler::new(params, &[], &[], 6).expect("valid parameters");
+    let mut scratch = scratch(LOGITS.len());
+    let mut past = History::new(&[], n as usize, 6);
     (0..n)
         .map(|_| {
-            let token = sampler.sample(&LOGITS, &past, &mut scratch, &mut NoTrace).expect("a token");
+            let token = sampler.sample(&LOGITS, &mut past, &mut scratch, &mut NoTrace).expect("a token");
             past.push(token);
             token.0
         })
@@ -84,12 +84,12 @@ fn below_is_the_exact_share() {
 
 #[test]
 fn the_draw_is_the_inverse_of_the_running_sum() {
-    let mut candidates = Candidates::new(3);
+    let mut candidates = scratch(3);
     candidates.fill(&[1.0, f32::NEG_INFINITY, 1.0]).expect("numbers");
     let weight = 1 << 40;
-    assert_eq!(candidates.total_weight(), 2 * weight);
-    assert_eq!(candidates.at_share(0), Some(TokenId(0)));
-    assert_eq!(candidates.at_share(weight - 1), Some(TokenId(0)));
-    assert_eq!(candidates.at_share(weight), Some(TokenId(2)));
-    assert_eq!(candidates.at_share(2 * weight - 1), Some(TokenId(2)));
+    assert_eq!(candidates.total_mass(), 2 * weight);
+    assert_eq!(candidates.at_share(0), Some((TokenId(0), weight)));
+    assert_eq!(candidates.at_share(weight - 1), Some((TokenId(0), weight)));
+    assert_eq!(candidates.at_share(weight), Some((TokenId(2), weight)));
+    assert_eq!(candidates.at_share(2 * weight - 1), Some((TokenId(2), weight)));
 }

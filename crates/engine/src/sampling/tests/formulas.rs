@@ -1,7 +1,7 @@
 //! Each formula on the same six logits, with numbers worked out by hand.
 
 use super::*;
-use crate::sampling::weight::weight;
+use limpid_kernels::ops::mass;
 
 fn close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 5e-5, "found {found}, expected {expected}");
@@ -69,11 +69,11 @@ fn zeros_are_equal_whatever_their_sign() {
 /// In other orders temperature comes after filters: what it changes must be weighed again.
 #[test]
 fn weights_follow_the_logits() {
-    let mut candidates = Candidates::new(2);
+    let mut candidates = scratch(2);
     candidates.fill(&[2.0, 1.0]).expect("numbers");
-    candidates.keep_weight_from(0);
-    candidates.edit_all(|l| l * 0.0);
-    assert_eq!(candidates.total_weight(), 2 << 40);
+    candidates.keep_mass_from(0);
+    candidates.divide(f32::INFINITY);
+    assert_eq!(candidates.total_mass(), 2 << 40);
 }
 
 #[test]
@@ -142,6 +142,7 @@ fn the_order_is_masks_penalties_temperature_top_p_top_k_min_p() {
         seed: 1,
         min_tokens: 4,
         ignore_eos: IgnoreEos::Forbid,
+        ..plain()
     };
     let (stages, _) = run(&params, &LOGITS, &history(&[2], &[5, 5]));
     let order = [
@@ -158,7 +159,7 @@ fn the_order_is_masks_penalties_temperature_top_p_top_k_min_p() {
     assert_eq!(stages.names(), order);
     // Tokens 0 (EOS) and 1 (stop id) are masked. Token 2: 1/2. Token 5: -1*2 - 0.5*2 - 0.25 = -3.25. Then all
     // are doubled.
-    let after_temperature = &stages.0[5].1;
+    let after_temperature = &stages.0[6].1;
     let pairs: Vec<_> = after_temperature.iter().map(|c| (c.id.0, c.logit)).collect();
     assert_eq!(pairs, [(2, 1.0), (3, 1.0), (4, 1.0), (5, -6.5)]);
 }
@@ -257,22 +258,26 @@ fn where_everything_is_masked_nothing_is_left() {
 #[test]
 fn ids_beyond_the_vocabulary_change_nothing() {
     let params = SamplingParams { ignore_eos: IgnoreEos::Forbid, repetition_penalty: 2.0, ..plain() };
-    let sampler = Sampler::new(&params, &ids(&[900]), &[]).expect("valid");
-    let mut scratch = Candidates::new(2);
-    let token = sampler.sample(&[5.0, -5.0], &history(&[901], &[]), &mut scratch, &mut Stages::default());
+    let sampler = Sampler::new(&params, &ids(&[900]), &[], 2).expect("valid");
+    let mut scratch = scratch(2);
+    let token = sampler.sample(&[5.0, -5.0], &mut history(&[901], &[]), &mut scratch, &mut Stages::default());
     assert_eq!(token, Ok(TokenId(0)));
 }
 
 #[test]
-fn weights_are_pinned() {
-    assert_eq!(weight(0.0), 1 << 40);
-    assert_eq!(weight(f32::NEG_INFINITY), 0);
-    assert_eq!(weight(-27.8), 0);
-    assert_eq!(weight(-27.7), 1);
+fn masses_are_pinned() {
+    let of = |below: f32| {
+        let mut p = [0.0];
+        mass::weigh(Isa::Portable, &[below], 0.0, &mut p)
+    };
+    assert_eq!(of(0.0), 1 << 40);
+    assert_eq!(of(f32::NEG_INFINITY), 0);
+    assert_eq!(of(-27.8), 0);
+    assert_eq!(of(-27.7), 1);
     // Half: ln 2 rounded to f32.
-    assert_eq!(weight(-std::f32::consts::LN_2), 1 << 39);
+    assert_eq!(of(-std::f32::consts::LN_2), 1 << 39);
     // Any change of the exponential would change texts: 28,000 of its values. In exact arithmetic the sum
     // ends in 423,065,034.
-    let sum: u64 = (0..28_000).map(|i| weight(i as f32 * -0.001)).sum();
-    assert_eq!(sum, 1_100_061_422_831_950);
+    let sum: u64 = (0..28_000).map(|i| of(i as f32 * -0.001)).sum();
+    assert_eq!(sum, 1_100_061_423_248_447);
 }

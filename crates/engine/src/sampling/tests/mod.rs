@@ -4,10 +4,13 @@ mod draw;
 mod formulas;
 mod params;
 mod properties;
+mod restated;
+mod select;
 
 use super::{Candidates, History, IgnoreEos, SampleError, Sampler, SamplingParams};
 use crate::TokenId;
 use crate::trace::{Candidate, Recorder, What};
+use limpid_kernels::isa::Isa;
 
 /// The six logits of the worked examples; two are equal.
 ///
@@ -25,9 +28,14 @@ fn ids(ids: &[u32]) -> Vec<TokenId> {
 }
 
 fn history(prompt: &[u32], output: &[u32]) -> History {
-    let mut history = History::new(&ids(prompt), output.len());
+    let mut history = History::new(&ids(prompt), output.len(), 1000);
     output.iter().for_each(|&id| history.push(TokenId(id)));
     history
+}
+
+/// On the best instruction set that there is.
+fn scratch(vocab_size: usize) -> Candidates {
+    Candidates::new(vocab_size, Isa::available().last().expect("portable"))
 }
 
 /// Everything that the stages report.
@@ -47,8 +55,10 @@ impl Recorder for Stages {
 }
 
 impl Stages {
+    /// Without what the chain begins with.
     fn names(&self) -> Vec<&'static str> {
-        self.0.iter().map(|(name, _)| *name).collect()
+        assert_eq!(self.0[0].0, "logits");
+        self.0[1..].iter().map(|(name, _)| *name).collect()
     }
 
     fn last(&self) -> &[Candidate] {
@@ -67,9 +77,9 @@ impl Stages {
 
 /// Runs the chain on `logits` with EOS 0 and stop id 1.
 fn run(params: &SamplingParams, logits: &[f32], history: &History) -> (Stages, Result<TokenId, SampleError>) {
-    let sampler = Sampler::new(params, &ids(&[0]), &ids(&[1])).expect("valid parameters");
+    let sampler = Sampler::new(params, &ids(&[0]), &ids(&[1]), logits.len()).expect("valid parameters");
     let mut stages = Stages::default();
-    let token = sampler.sample(logits, history, &mut Candidates::new(logits.len()), &mut stages);
+    let token = sampler.sample(logits, &mut history.clone(), &mut scratch(logits.len()), &mut stages);
     (stages, token)
 }
 

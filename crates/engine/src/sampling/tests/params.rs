@@ -41,7 +41,7 @@ fn out_of_range_is_refused_by_name() {
         let error = refused(SamplingParams { presence_penalty: value, ..plain() });
         assert_eq!(error, format!("presence_penalty is {value}, allowed is from -2 to 2"));
     }
-    assert!(Sampler::new(&SamplingParams { top_p: 2.0, ..plain() }, &[], &[]).is_err());
+    assert!(Sampler::new(&SamplingParams { top_p: 2.0, ..plain() }, &[], &[], 6).is_err());
 }
 
 #[test]

@@ -2,67 +2,10 @@
 
 use proptest::prelude::*;
 
+use super::restated::restated;
 use super::*;
-use crate::sampling::rng::{Purpose, Stream};
-use crate::sampling::weight::weight;
+use crate::sampling::{PenaltyScope, SamplerOrder, Stage};
 use crate::trace::NoTrace;
-
-/// What is left after every stage, most likely first, and the token, by full sorts.
-fn restated(params: &SamplingParams, logits: &[f32], past: &History) -> (Vec<(u32, f32)>, Option<u32>) {
-    let mut logits = logits.to_vec();
-    let forbid = params.ignore_eos == IgnoreEos::Forbid;
-    let too_early = past.n_output() < params.min_tokens;
-    if (forbid || (too_early && params.ignore_eos == IgnoreEos::No)) && !logits.is_empty() {
-        logits[0] = f32::NEG_INFINITY;
-    }
-    if too_early && logits.len() > 1 {
-        logits[1] = f32::NEG_INFINITY;
-    }
-    for count in past.counts() {
-        let Some(l) = logits.get_mut(count.id.0 as usize) else { continue };
-        *l = if *l > 0.0 { *l / params.repetition_penalty } else { *l * params.repetition_penalty };
-        *l -= params.frequency_penalty * count.n_output as f32;
-        *l -= if count.n_output > 0 { params.presence_penalty } else { 0.0 };
-    }
-    if params.temperature > 0.0 {
-        logits.iter_mut().for_each(|l| *l /= params.temperature);
-    }
-    let mut sorted: Vec<(u32, f32)> = (0..).zip(logits).filter(|&(_, l)| l > f32::NEG_INFINITY).collect();
-    sorted.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap().then(a.0.cmp(&b.0)));
-    if params.temperature == 0.0 {
-        return (sorted.clone(), sorted.first().map(|&(id, _)| id));
-    }
-    let weights = |sorted: &[(u32, f32)]| -> Vec<u64> {
-        sorted.iter().map(|&(_, l)| weight(l - sorted[0].1)).collect()
-    };
-    if params.top_p < 1.0 {
-        let w = weights(&sorted);
-        let target = (f64::from(params.top_p) * w.iter().sum::<u64>() as f64).ceil() as u64;
-        let mut sum = 0;
-        let reached = w.iter().position(|w| {
-            sum += w;
-            sum >= target
-        });
-        sorted.truncate(reached.map_or(sorted.len(), |i| i + 1));
-    }
-    if params.top_k > 0 && sorted.len() > params.top_k as usize {
-        let last = sorted[params.top_k as usize - 1].1;
-        sorted.retain(|&(_, l)| l >= last);
-    }
-    if params.min_p > 0.0 && !sorted.is_empty() {
-        let max = sorted[0].1;
-        sorted.retain(|&(_, l)| f64::from(libm::expf(l - max)) >= f64::from(params.min_p));
-    }
-    let w = weights(&sorted);
-    let mut left = Stream::new(params.seed).below(w.iter().sum(), past.n_output(), Purpose::Draw);
-    for (&(id, _), &w) in sorted.iter().zip(&w) {
-        if left < w {
-            return (sorted.clone(), Some(id));
-        }
-        left -= w;
-    }
-    (sorted, None)
-}
 
 /// Logits with many ties, some masked, on a coarse or a fine grid.
 fn logits(max_len: usize) -> impl Strategy<Value = Vec<f32>> {
@@ -76,35 +19,109 @@ fn logits(max_len: usize) -> impl Strategy<Value = Vec<f32>> {
     })
 }
 
-fn params() -> impl Strategy<Value = SamplingParams> {
-    let filters = (
-        prop_oneof![Just(0.0f32), Just(1.0f32), 0.05f32..5.0],
-        prop_oneof![Just(1.0f32), Just(0.0f32), 0.0f32..1.0],
-        prop_oneof![Just(0u32), 1u32..50],
-        // Not below 2^-16, where the restatement and the integers may differ in the last of 40 bits.
-        prop_oneof![Just(0.0f32), Just(1.0f32), 0.0001f32..1.0],
+/// Off half of the time.
+fn or_off(off: f32, on: impl Strategy<Value = f32>) -> impl Strategy<Value = f32> {
+    prop_oneof![Just(off), on]
+}
+
+/// Temperature and filters; everything else off.
+fn filters() -> impl Strategy<Value = SamplingParams> {
+    let dynatemp = prop_oneof![3 => Just((0.0, 0.0)), 1 => Just((0.3, 2.5))];
+    let heat = (prop_oneof![Just(0.0f32), Just(1.0f32), 0.05f32..5.0], dynatemp, 0.1f32..3.0);
+    let common = (or_off(1.0, 0.0f32..1.0), prop_oneof![Just(0u32), 1u32..50], or_off(0.0, 0.0001f32..1.0));
+    let rare = (
+        or_off(1.0, 0.0f32..1.0),
+        or_off(0.0, 0.0001f32..0.5),
+        or_off(0.0, 0.0001f32..0.9),
+        or_off(0.0, 0.1f32..3.0),
+        (or_off(0.0, 0.1f32..1.0), 0.0f32..0.5),
+        or_off(0.0, 0.1f32..8.0),
     );
-    let penalties = (
-        prop_oneof![Just(1.0f32), 0.5f32..2.0],
-        prop_oneof![Just(0.0f32), -2.0f32..2.0],
-        prop_oneof![Just(0.0f32), -2.0f32..2.0],
+    (heat, common, rare, any::<u64>()).prop_map(|(heat, common, rare, seed)| SamplingParams {
+        temperature: heat.0,
+        dynatemp_min: if heat.0 > 0.0 { heat.1.0 } else { 0.0 },
+        dynatemp_max: if heat.0 > 0.0 { heat.1.1 } else { 0.0 },
+        dynatemp_exponent: heat.2,
+        top_p: common.0,
+        top_k: common.1,
+        min_p: common.2,
+        typical_p: rare.0,
+        epsilon_cutoff: rare.1,
+        eta_cutoff: rare.2,
+        top_n_sigma: rare.3,
+        xtc_probability: rare.4.0,
+        xtc_threshold: rare.4.1,
+        mirostat_tau: if heat.0 > 0.0 { rare.5 } else { 0.0 },
+        seed,
+        ..plain()
+    })
+}
+
+fn few_ids(n: usize) -> impl Strategy<Value = Vec<TokenId>> {
+    prop::collection::vec((0u32..20).prop_map(TokenId), 0..=n)
+}
+
+/// Bias, bans, penalties; on top of `params`.
+fn with_edits(params: impl Strategy<Value = SamplingParams>) -> impl Strategy<Value = SamplingParams> {
+    let penalties = (or_off(1.0, 0.5f32..2.0), or_off(0.0, -2.0f32..2.0), or_off(0.0, -2.0f32..2.0));
+    let scope = prop_oneof![
+        Just(PenaltyScope::Output),
+        Just(PenaltyScope::All),
+        (1u32..12).prop_map(PenaltyScope::Last),
+    ];
+    let dry = (or_off(0.0, 0.1f32..3.0), 1.0f32..3.0, 1u32..4, few_ids(2));
+    let bans = (
+        0u32..5,
+        prop::collection::vec(few_ids(3), 0..3),
+        few_ids(3),
+        prop_oneof![3 => Just(Vec::new()), 1 => few_ids(20)],
+        prop::collection::vec((0u32..20, -3.0f32..3.0), 0..3),
     );
     let ignore_eos =
         prop_oneof![Just(IgnoreEos::No), Just(IgnoreEos::Forbid), Just(IgnoreEos::GenerateThrough)];
-    (filters, penalties, any::<u64>(), 0u32..6, ignore_eos).prop_map(
-        |(filters, penalties, seed, min_tokens, ignore_eos)| SamplingParams {
-            temperature: filters.0,
-            top_p: filters.1,
-            top_k: filters.2,
-            min_p: filters.3,
-            repetition_penalty: penalties.0,
-            frequency_penalty: penalties.1,
-            presence_penalty: penalties.2,
-            seed,
-            min_tokens,
-            ignore_eos,
+    (params, penalties, scope, dry, bans, (0u32..6, ignore_eos)).prop_map(
+        |(params, penalties, penalty_scope, dry, mut bans, end)| {
+            bans.1.retain(|word| !word.is_empty());
+            bans.2.retain(|id| !bans.3.contains(id));
+            bans.4.sort_by_key(|&(id, _)| id);
+            bans.4.dedup_by_key(|&mut (id, _)| id);
+            SamplingParams {
+                repetition_penalty: penalties.0,
+                frequency_penalty: penalties.1,
+                presence_penalty: penalties.2,
+                penalty_scope,
+                dry_multiplier: dry.0,
+                dry_base: dry.1,
+                dry_allowed_length: dry.2,
+                dry_breakers: dry.3,
+                no_repeat_ngram_size: bans.0,
+                bad_words_ids: bans.1,
+                suppress_tokens: bans.2,
+                allowed_token_ids: bans.3,
+                logit_bias: bans.4.into_iter().map(|(id, bias)| (TokenId(id), bias)).collect(),
+                min_tokens: end.0,
+                ignore_eos: end.1,
+                ..params
+            }
         },
     )
+}
+
+/// In Limpid's order, or in any other.
+fn in_any_order(params: impl Strategy<Value = SamplingParams>) -> impl Strategy<Value = SamplingParams> {
+    let all: Vec<_> = SamplerOrder::Notes.stages().to_vec();
+    let explicit = Just(all).prop_shuffle().prop_map(|mut stages| {
+        stages.retain(|&stage| stage != Stage::Mirostat);
+        stages.push(Stage::Mirostat);
+        SamplerOrder::Explicit(stages)
+    });
+    let order = prop_oneof![Just(SamplerOrder::Notes), explicit];
+    (params, order).prop_map(|(params, sampler_order)| SamplingParams { sampler_order, ..params })
+}
+
+/// Any at all.
+fn params() -> impl Strategy<Value = SamplingParams> {
+    in_any_order(with_edits(filters()))
 }
 
 proptest! {
@@ -112,25 +129,23 @@ proptest! {
 
     #[test]
     fn partial_selection_equals_full_sorts(
-        logits in logits(300),
+        logits in logits(300).prop_filter("ids up to 20", |logits| logits.len() > 20),
         params in params(),
-        prompt in prop::collection::vec(0u32..20, 0..8),
-        output in prop::collection::vec(0u32..20, 0..8),
+        prompt in prop::collection::vec(0u32..6, 0..12),
+        output in prop::collection::vec(0u32..6, 0..12),
     ) {
         let past = history(&prompt, &output);
         let (kept, token) = restated(&params, &logits, &past);
         let (stages, found) = run(&params, &logits, &past);
         prop_assert_eq!(found.ok().map(|id| id.0), token);
-        if !stages.0.is_empty() {
-            let mut kept: Vec<u32> = kept.iter().map(|&(id, _)| id).collect();
-            kept.sort_unstable();
-            prop_assert_eq!(stages.kept(), kept);
-        }
+        let mut kept = kept;
+        kept.sort_unstable_by_key(|&(id, _)| id);
+        let found: Vec<_> = stages.last().iter().map(|c| (c.id.0, c.logit)).collect();
+        prop_assert_eq!(found, kept);
     }
 
     #[test]
-    fn no_filter_removes_everything_and_no_masked_token_is_chosen(logits in logits(60), params in params()) {
-        let params = SamplingParams { min_tokens: 0, ignore_eos: IgnoreEos::No, ..params };
+    fn no_filter_removes_everything_and_no_masked_token_is_chosen(logits in logits(60), params in in_any_order(filters())) {
         let any_left = logits.iter().any(|&l| l > f32::NEG_INFINITY);
         let (stages, token) = run(&params, &logits, &history(&[], &[]));
         for (name, kept) in &stages.0 {
@@ -147,18 +162,21 @@ proptest! {
     #[test]
     fn looking_changes_nothing_and_scratch_holds_nothing(
         first in logits(300),
-        second in logits(300),
+        second in logits(300).prop_filter("ids up to 20", |logits| logits.len() > 20),
         params in params(),
-        output in prop::collection::vec(0u32..20, 0..8),
+        output in prop::collection::vec(0u32..6, 0..8),
     ) {
         let past = history(&[3, 4], &output);
         let (_, traced) = run(&params, &second, &past);
-        let sampler = Sampler::new(&params, &ids(&[0]), &ids(&[1])).unwrap();
-        let mut scratch = Candidates::new(300);
+        let sampler = Sampler::new(&params, &ids(&[0]), &ids(&[1]), 300).unwrap();
         let bytes = Candidates::bytes_for(300);
-        let _ = sampler.sample(&first, &past, &mut scratch, &mut NoTrace);
-        prop_assert_eq!(sampler.sample(&second, &past, &mut scratch, &mut NoTrace), traced);
-        prop_assert_eq!(scratch.bytes(), bytes, "the buffer did not grow");
+        for isa in Isa::available() {
+            let mut scratch = Candidates::new(300, isa);
+            let _ = sampler.sample(&first, &mut past.clone(), &mut scratch, &mut NoTrace);
+            let token = sampler.sample(&second, &mut past.clone(), &mut scratch, &mut NoTrace);
+            prop_assert_eq!(&token, &traced);
+            prop_assert_eq!(scratch.bytes(), bytes, "the buffer did not grow");
+        }
     }
 
     #[test]
@@ -168,11 +186,11 @@ proptest! {
     ) {
         let past = history(&prompt, &output);
         prop_assert_eq!(past.n_output() as usize, output.len());
-        let expected: Vec<_> = (0..9).map(|id| {
-            let n_output = output.iter().filter(|&&o| o == id).count() as u32;
-            (id, prompt.contains(&id), n_output)
-        }).filter(|&(_, in_prompt, n_output)| in_prompt || n_output > 0).collect();
-        let found: Vec<_> = past.counts().iter().map(|c| (c.id.0, c.in_prompt, c.n_output)).collect();
+        prop_assert_eq!(past.tokens(), ids(&[prompt.clone(), output.clone()].concat()));
+        let count = |ids: &[u32], id| ids.iter().filter(|&&other| other == id).count() as u32;
+        let expected: Vec<_> = (0..9).map(|id| (id, count(&prompt, id), count(&output, id)))
+            .filter(|&(_, n_prompt, n_output)| n_prompt + n_output > 0).collect();
+        let found: Vec<_> = past.counts().iter().map(|c| (c.id.0, c.n_prompt, c.n_output)).collect();
         prop_assert_eq!(found, expected);
     }
 }
