@@ -147,11 +147,11 @@ fn a_recorder_sees_residual_rows_and_sampling_stages() {
         assert_ne!(look.seen.residual[&(request, 0, 0)], look.seen.residual[&(request, 0, LAST_LAYER)]);
         for (i, token) in tokens.iter().enumerate() {
             let stages = &look.seen.stages[&(request, prompt.len() + i - 1)];
-            assert!(stages.iter().map(|(name, _)| *name).eq(["temperature", "top_p", "top_k"]));
-            assert_eq!(stages[0].1.len(), 512, "temperature removes none");
+            assert!(stages.iter().map(|(name, _)| *name).eq(["logits", "temperature", "top_p", "top_k"]));
+            assert_eq!(stages[1].1.len(), 512, "temperature removes none");
             assert!(stages.windows(2).all(|pair| pair[0].1.len() >= pair[1].1.len()));
-            assert!(stages[2].1.len() <= 5 && stages[2].1.iter().any(|candidate| candidate.id == *token));
-            let sum: f64 = stages[2].1.iter().map(|candidate| candidate.p).sum();
+            assert!(stages[3].1.len() <= 5 && stages[3].1.iter().any(|candidate| candidate.id == *token));
+            let sum: f64 = stages[3].1.iter().map(|candidate| candidate.p).sum();
             assert!((sum - 1.0).abs() < 1e-9, "{sum}");
         }
     }

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             Command::Tokenize(args) => cli::tokenize::run(&args),
             Command::Detokenize(args) => cli::detokenize::run(&args),
             Command::Logits(args) => cli::logits::run(&args),
+            Command::Sample(args) => cli::sample::run(&args),
             Command::Perplexity(args) => cli::perplexity::run(&args),
             Command::Bench(args) => cli::bench::run(&args),
         },

@@ -51,7 +51,8 @@ pub trait Recorder {
         let _ = row;
     }
 
-    /// What is left after the sampling stage `name`, in no particular order.
+    /// What is left after the sampling stage `name`, by ascending id. The first one, `logits`, is what the chain begins
+    /// with.
     fn stage(&mut self, name: &'static str, candidates: &mut dyn Iterator<Item = Candidate>) {
         let _ = (name, candidates);
     }

@@ -7,6 +7,8 @@ pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod perplexity;
 pub(crate) mod run;
+pub(crate) mod sample;
+pub(crate) mod sampling;
 pub(crate) mod tokenize;
 
 use crate::error::CliError;
@@ -48,6 +50,7 @@ pub(crate) enum Command {
     Tokenize(tokenize::TokenizeArgs),
     Detokenize(detokenize::DetokenizeArgs),
     Logits(logits::LogitsArgs),
+    Sample(sample::SampleArgs),
     Perplexity(perplexity::PerplexityArgs),
     Bench(bench::BenchArgs),
 }

@@ -8,6 +8,7 @@ pub(crate) use args::RunArgs;
 pub(crate) use report::DefaultsJson;
 
 use super::args::Setup;
+use super::sampling::draw_seed;
 use crate::console::Console;
 use crate::error::{CliError, INTERRUPTED};
 use crate::interrupt::Interrupt;
@@ -23,7 +24,6 @@ use limpid_engine::model::{MemoryPlan, ModelOptions};
 use limpid_engine::sampling::{Defaults, FinishReason};
 use limpid_engine::tokenizer::Tokenizer;
 use report::{MemoryReport, Report};
-use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +35,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let clock = MonotonicClock(Instant::now());
     let file = ModelFile::open(args.model.path())?;
     let defaults = Defaults::of(file.weights.metadata())?;
-    let sampling = args.sampling.resolve(&defaults, &args.length, draw_seed())?;
+    let sampling = args.length.complete(&args.sampling, defaults.params(draw_seed()));
+    sampling.validate()?;
     let tokenizer = Arc::new(file.tokenizer()?);
     warn(&console, &tokenizer, &defaults);
 
@@ -233,9 +234,4 @@ fn warn(console: &Console, tokenizer: &Tokenizer, defaults: &Defaults) {
         console
             .note(&format!("warning: the model's files set {key}, which is not supported and is left out"));
     }
-}
-
-/// From the system's randomness; of 32 bits, so that it is short to type and exact in every JSON reader.
-fn draw_seed() -> u64 {
-    RandomState::new().hash_one(()) & u64::from(u32::MAX)
 }

@@ -166,6 +166,15 @@ fn logits() {
 }
 
 #[test]
+fn sample() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("logits.json");
+    fs::write(&path, "[1, 2, 3]").expect("a file");
+    let path = path.to_str().expect("UTF-8");
+    check("sample", &[&["--logits", path, "--top-k", "2", "--draws", "2"]], &[]);
+}
+
+#[test]
 fn perplexity() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("text.txt");
@@ -178,6 +187,6 @@ fn perplexity() {
 #[test]
 fn every_section_is_checked() {
     let sections: Vec<_> = PAGE.lines().filter_map(|line| line.strip_prefix("## `limpid ")).collect();
-    let commands = ["run", "inspect", "bench", "tokenize", "detokenize", "logits", "perplexity"];
+    let commands = ["run", "inspect", "bench", "tokenize", "detokenize", "logits", "sample", "perplexity"];
     assert_eq!(sections, commands.map(|command| format!("{command} --json`")));
 }

@@ -10,6 +10,7 @@ mod json;
 mod logits;
 mod perplexity;
 mod run;
+mod sample;
 mod sampling;
 mod streams;
 mod tokens;

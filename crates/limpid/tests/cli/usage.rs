@@ -11,6 +11,7 @@ fn help_of_every_command_is_on_standard_output() {
         &["tokenize", "--help"],
         &["detokenize", "--help"],
         &["logits", "--help"],
+        &["sample", "--help"],
         &["perplexity", "--help"],
         &["bench", "--help"],
     ] {
@@ -23,7 +24,15 @@ fn help_of_every_command_is_on_standard_output() {
 #[test]
 fn help_of_run_groups_options_and_names_ranges_and_defaults() {
     let help = limpid(&["run", "--help"]).success().stdout;
-    for heading in ["Prompt:", "Length and stopping:", "Sampling:", "Computing:", "Output:"] {
+    for heading in [
+        "Prompt:",
+        "Length and stopping:",
+        "Sampling:",
+        "Penalties:",
+        "Bans and bias:",
+        "Computing:",
+        "Output:",
+    ] {
         assert!(help.contains(heading), "{heading}");
     }
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -82,6 +91,8 @@ fn values_out_of_range_name_the_option_and_the_range() {
         ("--repetition-penalty", "from 0.01 to 100"),
         ("--frequency-penalty", "from -2 to 2"),
         ("--presence-penalty", "from -2 to 2"),
+        ("--xtc-threshold", "from 0 to 0.5"),
+        ("--dry-base", "from 1 to 100"),
     ] {
         let parts = [option, &format!("a number is expected, {range}")];
         expect_error(&["run", PROMPT, option, "much"], 2, &parts);
@@ -93,6 +104,27 @@ fn values_out_of_range_name_the_option_and_the_range() {
         2,
         &["--presence-penalty is -3", "from -2 to 2"],
     );
+    for (args, error) in [
+        (&["--typical-p", "2"][..], "--typical-p is 2, allowed is from 0 to 1"),
+        (&["--xtc-threshold", "0.2"], "--xtc-probability"),
+        (&["--dynatemp-min", "1"], "--dynatemp-max"),
+        (
+            &["--dynatemp-min", "1", "--dynatemp-max", "0.5"],
+            "--dynatemp-min is 1, allowed is from 0.000001 to",
+        ),
+        (&["--dynatemp-min", "1", "--dynatemp-max", "2", "--temperature", "1"], "cannot be used with"),
+        (&["--mirostat-tau", "5", "--temperature", "0"], "--mirostat-tau is 5, allowed is 0 (off)"),
+        (&["--sampler-order", "top_k,top_x"], "sampler_order is `top_x`, allowed is notes, vllm, hf,"),
+        (&["--sampler-order", "top_k,top_k"], "top_k is there twice"),
+        (&["--sampler-order", "penalties"], "has no place for temperature"),
+        (&["--sampler-order", "vllm", "--typical-p", "0.5"], "--typical-p is 0.5, allowed is 1 (off)"),
+        (&["--penalty-scope", "last"], "output, all, or last_N such as last_64"),
+        (&["--logit-bias", "4096=1"], "--logit-bias is 4096, allowed is tokens from 0 to 4095"),
+        (&["--logit-bias", "5=1", "--logit-bias", "5=2"], "--logit-bias is 5, allowed is each token once"),
+        (&["--suppress-tokens", "5000"], "--suppress-tokens is 5000"),
+    ] {
+        expect_error(&[&["run", PROMPT], args].concat(), 2, &[error]);
+    }
     expect_error(&["run", PROMPT, "--max-tokens", "0"], 2, &["--max-tokens", "from 1 to"]);
     expect_error(
         &["run", PROMPT, "-n", "5", "--min-tokens", "6"],

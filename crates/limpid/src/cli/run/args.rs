@@ -1,10 +1,11 @@
 //! The options of `limpid run`.
 
 use crate::cli::args::{ComputeArgs, ConsoleArgs, Ids, ModelArgs, ids, token_count, tokens};
+use crate::cli::sampling::SamplingArgs;
 use crate::error::CliError;
 use crate::prompt::{Prompt, TextSource};
 use clap::{Args, ValueEnum};
-use limpid_engine::sampling::{Defaults, IgnoreEos, SamplingParams, StopParams};
+use limpid_engine::sampling::{IgnoreEos, SamplingParams, StopParams};
 use std::path::PathBuf;
 
 /// Generate text from a prompt.
@@ -148,38 +149,6 @@ fn min_tokens(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("a whole number from 0 to {} is expected", u32::MAX))
 }
 
-/// Elsewhere -1 means "off".
-fn top_k(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("a whole number from 0 to {} is expected; 0 switches it off", u32::MAX))
-}
-
-/// The range is checked with all others, once the model's defaults are known; a text that is no number has none.
-fn number(text: &str, range: &str) -> Result<f32, String> {
-    text.parse().map_err(|_| format!("a number is expected, {range}"))
-}
-
-fn temperature(text: &str) -> Result<f32, String> {
-    number(text, "0 or from 0.000001 to 1000000")
-}
-
-fn share(text: &str) -> Result<f32, String> {
-    number(text, "from 0 to 1")
-}
-
-fn factor(text: &str) -> Result<f32, String> {
-    number(text, "from 0.01 to 100")
-}
-
-fn penalty(text: &str) -> Result<f32, String> {
-    number(text, "from -2 to 2")
-}
-
-/// Elsewhere -1 means "draw one".
-fn seed(text: &str) -> Result<u64, String> {
-    let remedy = "leave the option out, and one is drawn";
-    text.parse().map_err(|_| format!("a whole number from 0 to {} is expected; {remedy}", u64::MAX))
-}
-
 #[derive(Args)]
 #[command(next_help_heading = "Length and stopping")]
 pub(crate) struct LengthArgs {
@@ -218,82 +187,25 @@ enum IgnoreEosMode {
 }
 
 impl LengthArgs {
+    /// Sampling with what of it stands among these options.
+    pub(crate) fn complete(&self, sampling: &SamplingArgs, silent: SamplingParams) -> SamplingParams {
+        SamplingParams {
+            min_tokens: self.min_tokens,
+            ignore_eos: match self.ignore_eos {
+                None => IgnoreEos::No,
+                Some(IgnoreEosMode::GenerateThrough) => IgnoreEos::GenerateThrough,
+                Some(IgnoreEosMode::Forbid) => IgnoreEos::Forbid,
+            },
+            ..sampling.over(silent)
+        }
+    }
+
     pub(crate) fn stop_params(&self) -> StopParams {
         StopParams {
             stop: self.stop.clone(),
             stop_token_ids: self.stop_token_ids.as_ref().map_or_else(Vec::new, |ids| ids.0.clone()),
             include_stop: self.include_stop,
         }
-    }
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Sampling")]
-pub(crate) struct SamplingArgs {
-    /// Logits are divided by it: 0 always takes the likeliest token, else from 0.000001 to 1000000 [default: the
-    /// model's, else 0.8]
-    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = temperature)]
-    temperature: Option<f32>,
-
-    /// Keep the likeliest tokens whose probabilities sum up to it, from 0 to 1; 1 is off [default: the model's, else
-    /// 0.95]
-    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = share)]
-    top_p: Option<f32>,
-
-    /// Keep the so many likeliest tokens, from 0 to 4294967295; 0 is off [default: the model's, else 0]
-    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = top_k)]
-    top_k: Option<u32>,
-
-    /// Keep tokens at least so likely as this share of the likeliest one's probability, from 0 to 1; 0 is off [default:
-    /// the model's, else 0]
-    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = share)]
-    min_p: Option<f32>,
-
-    /// Divides positive and multiplies negative logits of tokens in prompt and output, from 0.01 to 100; 1 is off
-    /// [default: the model's, else 1]
-    #[arg(long, value_name = "R", allow_negative_numbers = true, value_parser = factor)]
-    repetition_penalty: Option<f32>,
-
-    /// Subtracted from a logit for each time that its token was generated, from -2 to 2
-    #[arg(long, value_name = "A", default_value = "0", allow_negative_numbers = true, value_parser = penalty)]
-    frequency_penalty: f32,
-
-    /// Subtracted from a logit if its token was generated, from -2 to 2
-    #[arg(long, value_name = "A", default_value = "0", allow_negative_numbers = true, value_parser = penalty)]
-    presence_penalty: f32,
-
-    /// The same seed gives the same text, from 0 to 18446744073709551615 [default: drawn, and shown in the summary]
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
-    seed: Option<u64>,
-}
-
-impl SamplingArgs {
-    /// What is in force: the options, else the model's defaults. `drawn` is the seed if none is given.
-    pub(crate) fn resolve(
-        &self,
-        defaults: &Defaults,
-        length: &LengthArgs,
-        drawn: u64,
-    ) -> Result<SamplingParams, CliError> {
-        let silent = defaults.params(self.seed.unwrap_or(drawn));
-        let params = SamplingParams {
-            temperature: self.temperature.unwrap_or(silent.temperature),
-            top_p: self.top_p.unwrap_or(silent.top_p),
-            top_k: self.top_k.unwrap_or(silent.top_k),
-            min_p: self.min_p.unwrap_or(silent.min_p),
-            repetition_penalty: self.repetition_penalty.unwrap_or(silent.repetition_penalty),
-            frequency_penalty: self.frequency_penalty,
-            presence_penalty: self.presence_penalty,
-            min_tokens: length.min_tokens,
-            ignore_eos: match length.ignore_eos {
-                None => IgnoreEos::No,
-                Some(IgnoreEosMode::GenerateThrough) => IgnoreEos::GenerateThrough,
-                Some(IgnoreEosMode::Forbid) => IgnoreEos::Forbid,
-            },
-            ..silent
-        };
-        params.validate()?;
-        Ok(params)
     }
 }
 

@@ -1,0 +1,202 @@
+//! `limpid sample`: what the sampling options make of given logits, stage by stage, without a model.
+
+mod file;
+
+use super::args::{Ids, ids};
+use super::sampling::{SamplingArgs, draw_seed};
+use crate::cli::args;
+use crate::error::CliError;
+use crate::output;
+use clap::Args;
+use limpid_engine::TokenId;
+use limpid_engine::sampling::{Candidates, History, ParamError, Sampler, SamplingParams};
+use limpid_engine::trace::{Candidate, NoTrace, Recorder, What};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Show what the sampling options make of given logits, stage by stage, without a model
+///
+/// Where no option says otherwise all is off: temperature 1, no filters, no penalties.
+#[derive(Args)]
+pub(crate) struct SampleArgs {
+    /// One logit a token, in order of id: a JSON array ([3, 2.5, -inf]) or a NumPy file (.npy, f4 or f8); `-` is standard
+    /// input
+    #[arg(long, value_name = "PATH")]
+    logits: PathBuf,
+
+    /// What came before, for penalties and bans: the prompt's tokens, such as 1,2,3
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
+    prompt_tokens: Option<Ids>,
+
+    /// What was generated so far, such as 1,2,3; its length is also the position that a draw is for
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
+    output_tokens: Option<Ids>,
+
+    /// These tokens are masked before so many are generated, see --stop-token-ids
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "stop_token_ids")]
+    min_tokens: u32,
+
+    /// Tokens that would end the text, EOS among them, such as 1,2,3
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
+    stop_token_ids: Option<Ids>,
+
+    #[command(flatten)]
+    sampling: SamplingArgs,
+
+    /// Draw so many tokens, from 0 to 1000000: the first is what a text of this seed gets here, the others are those of a
+    /// request's other texts
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true,
+          value_parser = args::whole::<0, 1_000_000>)]
+    draws: usize,
+
+    /// One JSON object: stages (name, kept, removed, probs), final, seed, draws
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct SampleJson {
+    stages: Vec<StageJson>,
+    /// Id and probability, likeliest first.
+    #[serde(rename = "final")]
+    last: Vec<(u32, f64)>,
+    seed: u64,
+    draws: Vec<u32>,
+}
+
+#[derive(Serialize)]
+struct StageJson {
+    name: &'static str,
+    kept: usize,
+    /// What the stage before kept and this one did not, by ascending id.
+    removed: Vec<u32>,
+    probs: Vec<(u32, f64)>,
+}
+
+pub(crate) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
+    let isa = args::isa()?;
+    let logits = file::read(&args.logits)?;
+    let silent = SamplingParams {
+        temperature: 1.0,
+        min_tokens: args.min_tokens,
+        seed: draw_seed(),
+        ..SamplingParams::greedy()
+    };
+    let params = args.sampling.over(silent);
+    let mut scratch = Candidates::new(logits.len(), isa);
+    let stop_ids = known("stop_token_ids", &args.stop_token_ids, logits.len())?;
+    let sampler = Sampler::new(&params, &[], &stop_ids, logits.len())?;
+    let past = args.history(logits.len())?;
+
+    let mut stages = Stages::default();
+    let failed = |error| CliError::failure(format!("{}: {error}", args.logits.display()));
+    let chosen = sampler.sample(&logits, &mut past.clone(), &mut scratch, &mut stages).map_err(failed)?;
+    let mut draw = |choice| {
+        sampler.clone().for_choice(choice).sample(&logits, &mut past.clone(), &mut scratch, &mut NoTrace)
+    };
+    let draws = (0..args.draws as u32).map(|choice| draw(choice).map(|id| id.0));
+    let draws = draws.collect::<Result<_, _>>().map_err(failed)?;
+    let last = match params.temperature {
+        0.0 => vec![(chosen.0, 1.0)],
+        _ => stages.0.last().map_or_else(Vec::new, |stage| stage.probs.clone()),
+    };
+    let result = SampleJson { stages: stages.0, last, seed: params.seed, draws };
+    if args.json {
+        output::write_json(&result)?
+    } else {
+        output::write(&result.text())?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl SampleArgs {
+    fn history(&self, vocab_size: usize) -> Result<History, CliError> {
+        let prompt = known("prompt_tokens", &self.prompt_tokens, vocab_size)?;
+        let output = known("output_tokens", &self.output_tokens, vocab_size)?;
+        let mut history = History::new(&prompt, output.len(), vocab_size);
+        output.iter().for_each(|&id| history.push(id));
+        Ok(history)
+    }
+}
+
+/// The tokens of an option, all of which there must be a logit for.
+fn known(name: &str, ids: &Option<Ids>, vocab_size: usize) -> Result<Vec<TokenId>, ParamError> {
+    let ids = ids.as_ref().map_or_else(Vec::new, |ids| ids.0.clone());
+    match ids.iter().find(|id| id.0 as usize >= vocab_size) {
+        Some(id) => {
+            let allowed = format!("tokens from 0 to {}", vocab_size.saturating_sub(1));
+            Err(ParamError::new(name, id.0, &allowed))
+        }
+        None => Ok(ids),
+    }
+}
+
+/// What the sampler tells of its stages.
+#[derive(Default)]
+struct Stages(Vec<StageJson>);
+
+impl Recorder for Stages {
+    fn wants(&self, what: What) -> bool {
+        what == What::Stages
+    }
+
+    fn stage(&mut self, name: &'static str, candidates: &mut dyn Iterator<Item = Candidate>) {
+        let mut kept: Vec<_> = candidates.collect();
+        let removed = match self.0.last() {
+            None => Vec::new(),
+            Some(before) => {
+                let is_kept = |id: &u32| kept.binary_search_by_key(id, |candidate| candidate.id.0).is_ok();
+                let mut ids: Vec<u32> = before.probs.iter().map(|&(id, _)| id).collect();
+                ids.retain(|id| !is_kept(id));
+                ids.sort_unstable();
+                ids
+            }
+        };
+        kept.sort_by(|a, b| b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id)));
+        let probs: Vec<_> = kept.into_iter().map(|candidate| (candidate.id.0, candidate.p)).collect();
+        self.0.push(StageJson { name, kept: probs.len(), removed, probs });
+    }
+}
+
+impl SampleJson {
+    /// For people: the likeliest tokens after each stage.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for stage in &self.stages {
+            let removed = match stage.removed.len() {
+                0 => String::new(),
+                n => format!(", removed {n}: {}", some(&stage.removed)),
+            };
+            text += &format!("{}: {} left{removed}\n", stage.name, stage.kept);
+            write_probs(&mut text, &stage.probs);
+        }
+        text += "final\n";
+        write_probs(&mut text, &self.last);
+        if !self.draws.is_empty() {
+            text += &format!("draws with seed {}: {}\n", self.seed, join(&self.draws));
+        }
+        text
+    }
+}
+
+/// Rows of the text.
+const MOST: usize = 10;
+
+fn write_probs(text: &mut String, probs: &[(u32, f64)]) {
+    for (id, p) in probs.iter().take(MOST) {
+        writeln!(text, "{id:>7}  {p:.6}").expect("a string takes all");
+    }
+    if let Some(n_more) = probs.len().checked_sub(MOST + 1) {
+        writeln!(text, "    and {} more", n_more + 1).expect("a string takes all");
+    }
+}
+
+fn some(ids: &[u32]) -> String {
+    if ids.len() > MOST { format!("{}, ...", join(&ids[..MOST])) } else { join(ids) }
+}
+
+fn join(ids: &[u32]) -> String {
+    ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
