@@ -43,6 +43,8 @@ enum Script {
     Tokenizer,
     /// Rendered chats
     Chat,
+    /// What peers make of logits
+    Sampling,
 }
 
 pub(crate) fn run(args: &Args) -> Result {
@@ -91,6 +93,7 @@ impl Args {
             Script::Dequant => ("dequant.py", Vec::new()),
             Script::Tokenizer => ("tokenizer_goldens.py", Vec::new()),
             Script::Chat => ("chat_goldens.py", Vec::new()),
+            Script::Sampling => ("sampling_goldens.py", Vec::new()),
         };
         let names = self.names.iter().map(PathBuf::from);
         [repository().join("tools/goldens").join(file)].into_iter().chain(arguments).chain(names).collect()
@@ -131,6 +134,7 @@ mod tests {
             "dequant.py",
             "tokenizer_goldens.py",
             "chat_goldens.py",
+            "sampling_goldens.py",
         ];
         assert_eq!(lines(&["--stories", "folder"]).unwrap(), all);
         all.remove(2);
@@ -143,6 +147,7 @@ mod tests {
         assert_eq!(lines(&["convert", "llama2"]).unwrap(), ["convert.py --llama-cpp source llama2"]);
         assert_eq!(lines(&["stories", "--stories", "a"]).unwrap(), ["stories.py a"]);
         assert_eq!(lines(&["chat"]).unwrap(), ["chat_goldens.py"]);
+        assert_eq!(lines(&["sampling"]).unwrap(), ["sampling_goldens.py"]);
         for wrong in [&["stories"][..], &["dequant", "q4_0"], &["all"]] {
             assert!(lines(wrong).is_err(), "{wrong:?}");
         }

@@ -6,6 +6,7 @@ mod params;
 mod properties;
 mod restated;
 mod select;
+mod stages;
 
 use super::{Candidates, History, IgnoreEos, SampleError, Sampler, SamplingParams};
 use crate::TokenId;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::sampling::{Defaults, ParamError, Setting, Source};
+use crate::sampling::{Defaults, ParamError, PenaltyScope, SamplerOrder, Setting, Source};
 use crate::weights::gguf;
 
 /// Defaults from `general.sampling.` keys, among others that are none.
@@ -42,6 +42,138 @@ fn out_of_range_is_refused_by_name() {
         assert_eq!(error, format!("presence_penalty is {value}, allowed is from -2 to 2"));
     }
     assert!(Sampler::new(&SamplingParams { top_p: 2.0, ..plain() }, &[], &[], 6).is_err());
+}
+
+#[test]
+fn every_range_is_checked() {
+    let check = |change: &dyn Fn(&mut SamplingParams, f32), name: &str, good: &[f32], bad: &[f32]| {
+        for &value in good {
+            let mut params = plain();
+            change(&mut params, value);
+            assert_eq!(params.validate(), Ok(()), "{name} {value}");
+        }
+        for &value in bad.iter().chain(&[f32::NAN, f32::INFINITY, -1.0]) {
+            let mut params = plain();
+            change(&mut params, value);
+            assert_eq!(params.validate().expect_err("out of range").name, name, "{value}");
+        }
+    };
+    check(&|p, x| p.typical_p = x, "typical_p", &[0.0, 1.0], &[1.1]);
+    check(&|p, x| p.epsilon_cutoff = x, "epsilon_cutoff", &[0.0, 1.0], &[1.1]);
+    check(&|p, x| p.eta_cutoff = x, "eta_cutoff", &[0.0, 1.0], &[1.1]);
+    check(&|p, x| p.top_n_sigma = x, "top_n_sigma", &[0.0, 1000.0], &[1001.0]);
+    check(&|p, x| p.xtc_threshold = x, "xtc_threshold", &[0.0, 0.5], &[0.51]);
+    check(&|p, x| p.xtc_probability = x, "xtc_probability", &[0.0, 1.0], &[1.1]);
+    check(&|p, x| p.mirostat_tau = x, "mirostat_tau", &[0.0, 100.0], &[101.0]);
+    check(&|p, x| p.mirostat_eta = x, "mirostat_eta", &[0.0, 1.0], &[1.1]);
+    check(&|p, x| p.dynatemp_exponent = x, "dynatemp_exponent", &[0.0, 100.0], &[101.0]);
+    check(&|p, x| p.dynatemp_max = x, "dynatemp_max", &[0.0], &[2e6, 1e-7]);
+    check(&|p, x| p.dynatemp_min = x, "dynatemp_min", &[0.0], &[2e6, 1e-7]);
+    check(&|p, x| p.dry_multiplier = x, "dry_multiplier", &[0.0, 100.0], &[101.0]);
+    check(&|p, x| p.dry_base = x, "dry_base", &[1.0, 100.0], &[0.9, 101.0]);
+    for bias in [-101.0, 101.0, f32::NAN] {
+        let params = SamplingParams { logit_bias: vec![(TokenId(3), bias)], ..plain() };
+        let error = params.validate().expect_err("out of range").to_string();
+        assert_eq!(error, format!("logit_bias of token 3 is {bias}, allowed is from -100 to 100"));
+    }
+    let none = SamplingParams { dry_allowed_length: 0, ..plain() };
+    assert_eq!(none.validate().expect_err("out of range").name, "dry_allowed_length");
+}
+
+#[test]
+fn contradictions_are_refused_by_name() {
+    let refused = |params: SamplingParams| params.validate().expect_err("a contradiction").to_string();
+    let dynatemp = SamplingParams { dynatemp_min: 0.5, dynatemp_max: 1.0, ..plain() };
+    assert_eq!(dynatemp.validate(), Ok(()));
+    for (params, error) in [
+        (
+            SamplingParams { dynatemp_min: 2.0, ..dynatemp.clone() },
+            "dynatemp_min is 2, allowed is from 0.000001 to",
+        ),
+        (SamplingParams { dynatemp_max: 0.0, ..dynatemp.clone() }, "dynatemp_min is 0.5"),
+        (SamplingParams { dynatemp_min: 0.0, ..dynatemp.clone() }, "dynatemp_min is 0"),
+        (SamplingParams { temperature: 0.0, ..dynatemp }, "dynatemp_max is 1, allowed is 0 (off)"),
+        (
+            SamplingParams { mirostat_tau: 5.0, ..SamplingParams::greedy() },
+            "mirostat_tau is 5, allowed is 0 (off)",
+        ),
+        (
+            SamplingParams {
+                logit_bias: vec![(TokenId(1), 1.0), (TokenId(2), 1.0), (TokenId(1), 1.0)],
+                ..plain()
+            },
+            "logit_bias is 1, allowed is each token once",
+        ),
+        (
+            SamplingParams { allowed_token_ids: ids(&[1, 2]), suppress_tokens: ids(&[2, 3, 1]), ..plain() },
+            "allowed_token_ids is 2 tokens, allowed is one at least that is not in suppress_tokens",
+        ),
+        (
+            SamplingParams { bad_words_ids: vec![ids(&[1]), ids(&[])], ..plain() },
+            "bad_words_ids is an empty list",
+        ),
+        (SamplingParams { penalty_scope: PenaltyScope::Last(0), ..plain() }, "penalty_scope is last_0"),
+    ] {
+        let found = refused(params);
+        assert!(found.starts_with(error), "{found}");
+    }
+}
+
+#[test]
+fn tokens_that_do_not_exist_are_refused_by_name() {
+    let one = ids(&[6]);
+    for (params, name) in [
+        (SamplingParams { logit_bias: vec![(TokenId(6), 1.0)], ..plain() }, "logit_bias"),
+        (SamplingParams { allowed_token_ids: one.clone(), ..plain() }, "allowed_token_ids"),
+        (SamplingParams { suppress_tokens: one.clone(), ..plain() }, "suppress_tokens"),
+        (SamplingParams { bad_words_ids: vec![ids(&[1, 6])], ..plain() }, "bad_words_ids"),
+        (SamplingParams { dry_breakers: one, ..plain() }, "dry_breakers"),
+    ] {
+        let error = Sampler::new(&params, &[], &[], 6).expect_err("no such token").to_string();
+        assert_eq!(error, format!("{name} is 6, allowed is tokens from 0 to 5"));
+        assert!(Sampler::new(&params, &[], &[], 7).is_ok());
+    }
+}
+
+#[test]
+fn orders_and_scopes_are_checked() {
+    let with =
+        |order: &str, params| SamplingParams { sampler_order: order.parse().expect("names"), ..params };
+    let refused = |order, params| with(order, params).validate().expect_err("a wrong order").to_string();
+    for order in ["top_k,top_p,top_k", "penalties,presence_penalty"] {
+        assert!(refused(order, plain()).contains("each name once"), "{order}");
+    }
+    assert!(refused("mirostat,top_k", plain()).ends_with("allowed is mirostat in the last place only"));
+    let has_no_place = |order, params, knob: &str| {
+        let error = refused(order, params);
+        assert!(error.starts_with(knob) && error.contains("(off): sampler_order "), "{error}");
+    };
+    let warm = || SamplingParams { temperature: 0.7, ..plain() };
+    has_no_place("top_k", warm(), "temperature is 0.7, allowed is 1 (off)");
+    has_no_place("vllm", SamplingParams { typical_p: 0.5, ..plain() }, "typical_p is 0.5, allowed is 1");
+    has_no_place(
+        "hf",
+        SamplingParams { xtc_probability: 0.5, ..plain() },
+        "xtc_probability is 0.5, allowed is 0",
+    );
+    has_no_place(
+        "llama.cpp",
+        SamplingParams { eta_cutoff: 0.5, ..plain() },
+        "eta_cutoff is 0.5, allowed is 0",
+    );
+    let dynatemp = SamplingParams { dynatemp_min: 1.0, dynatemp_max: 2.0, ..plain() };
+    has_no_place("top_k", dynatemp.clone(), "dynatemp_max is 2, allowed is 0");
+    assert_eq!(with("vllm", dynatemp).validate(), Ok(()), "it stands where the temperature does");
+    assert_eq!(with("top_k", SamplingParams::greedy()).validate(), Ok(()), "greedy is no stage");
+    for wrong in ["", "top_x", "top_k,", "Notes", "notes,top_k"] {
+        assert_eq!(wrong.parse::<SamplerOrder>().expect_err("no order").name, "sampler_order", "{wrong}");
+    }
+    for scope in [PenaltyScope::Output, PenaltyScope::All, PenaltyScope::Last(64)] {
+        assert_eq!(scope.to_string().parse(), Ok(scope));
+    }
+    for wrong in ["", "last", "last_", "last_0", "last_-1", "prompt"] {
+        assert_eq!(wrong.parse::<PenaltyScope>().expect_err("no scope").name, "penalty_scope", "{wrong}");
+    }
 }
 
 #[test]
