@@ -2,9 +2,13 @@
 
 mod harness;
 
+use limpid_engine::TokenId;
 use limpid_engine::engine::{EngineConfig, Events};
-use limpid_engine::sampling::{IgnoreEos, SamplingParams, StopParams};
+use limpid_engine::sampling::{
+    Candidates, History, IgnoreEos, PenaltyScope, Sampler, SamplingParams, StopParams,
+};
 use limpid_engine::trace::NoTrace;
+use limpid_kernels::isa::Isa;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -70,4 +74,49 @@ fn decoding_allocates_nothing() {
     let n_tokens: usize = (0..300).map(|_| step(&mut engine)).sum();
     assert_eq!(N_ALLOCATIONS.get() - before, 0);
     assert_eq!((n_tokens, engine.n_running()), (900, 3));
+}
+
+#[test]
+fn no_sampler_allocates() {
+    const VOCAB_SIZE: usize = 5000;
+    let plain = SamplingParams { temperature: 0.9, seed: 1, ..SamplingParams::greedy() };
+    let all = SamplingParams {
+        top_p: 0.99,
+        top_k: 3000,
+        min_p: 1e-4,
+        typical_p: 0.99,
+        epsilon_cutoff: 1e-6,
+        eta_cutoff: 1e-5,
+        top_n_sigma: 4.0,
+        xtc_probability: 0.5,
+        mirostat_tau: 8.0,
+        repetition_penalty: 1.1,
+        frequency_penalty: 0.1,
+        presence_penalty: 0.1,
+        penalty_scope: PenaltyScope::Last(64),
+        dry_multiplier: 0.8,
+        dry_breakers: vec![TokenId(3)],
+        no_repeat_ngram_size: 3,
+        bad_words_ids: vec![vec![TokenId(1), TokenId(2)]],
+        suppress_tokens: vec![TokenId(4)],
+        logit_bias: vec![(TokenId(5), 1.0)],
+        ..plain.clone()
+    };
+    let allowed = (0..4000).map(TokenId).collect();
+    let other = SamplingParams { dynatemp_min: 0.5, dynatemp_max: 2.0, allowed_token_ids: allowed, ..plain };
+    let logits: Vec<f32> = (0..VOCAB_SIZE).map(|i| (i * 7919 % 1013) as f32 * 0.01).collect();
+    for params in [all, other] {
+        let sampler = Sampler::new(&params, &[], &[], VOCAB_SIZE).unwrap();
+        let mut scratch = Candidates::new(VOCAB_SIZE, Isa::Portable);
+        let mut history = History::new(&[TokenId(1), TokenId(1)], 100, VOCAB_SIZE);
+        let mut before = 0;
+        for i in 0..100 {
+            let token = sampler.sample(&logits, &mut history, &mut scratch, &mut NoTrace).unwrap();
+            history.push(token);
+            if i == 0 {
+                before = N_ALLOCATIONS.get();
+            }
+        }
+        assert_eq!(N_ALLOCATIONS.get(), before);
+    }
 }

@@ -22,16 +22,26 @@ pub struct Candidates {
     logits: Vec<f32>,
     /// Whose logits they are; not used while `by_position`.
     ids: Vec<u32>,
-    /// Every token is in play (masked ones with -inf): the position is the id.
+    /// No token was dropped: the position is the id.
     by_position: bool,
+    /// Some may be masked: in the list, with the logit -inf.
+    may_be_masked: bool,
     /// p / p_max of each; only meaningful while `weighed`.
     p: Vec<f32>,
-    weighed: bool,
+    weighed: Option<Weighed>,
     // Scratch:
     keys: Vec<f32>,
     kept: Vec<u32>,
     pairs: Vec<Pair>,
     numbers: Vec<u64>,
+}
+
+/// What is known about `p`.
+#[derive(Clone, Copy, Debug)]
+struct Weighed {
+    max_logit: f32,
+    /// The sum of all masses.
+    total: u64,
 }
 
 impl Candidates {
@@ -42,8 +52,9 @@ impl Candidates {
             logits: Vec::with_capacity(vocab_size),
             ids: Vec::with_capacity(vocab_size),
             by_position: true,
+            may_be_masked: false,
             p: Vec::with_capacity(vocab_size),
-            weighed: false,
+            weighed: None,
             keys: Vec::with_capacity(vocab_size),
             kept: Vec::with_capacity(vocab_size),
             pairs: Vec::with_capacity(vocab_size),
@@ -76,7 +87,8 @@ impl Candidates {
         self.logits.clear();
         self.logits.extend_from_slice(logits);
         self.by_position = true;
-        self.weighed = false;
+        self.may_be_masked = true;
+        self.weighed = None;
         Ok(())
     }
 
@@ -100,7 +112,8 @@ impl Candidates {
         };
         if let Some(logit) = position.and_then(|i| self.logits.get_mut(i)) {
             *logit = f(*logit);
-            self.weighed = false;
+            self.may_be_masked |= *logit == f32::NEG_INFINITY;
+            self.weighed = None;
         }
     }
 
@@ -117,17 +130,19 @@ impl Candidates {
             self.logits[start..end.max(start).min(len)].fill(f32::NEG_INFINITY);
             start = (end + 1).min(len);
         }
+        self.may_be_masked = true;
+        self.weighed = None;
     }
 
     /// Divides every logit.
     pub(super) fn divide(&mut self, by: f32) {
         self.logits.iter_mut().for_each(|l| *l /= by);
-        self.weighed = false;
+        self.weighed = None;
     }
 
     /// The most likely token, ties to the lowest id; none if all are masked.
     pub(super) fn argmax(&self) -> Option<TokenId> {
-        let max = max(&self.logits);
+        let max = sums::max(&self.logits);
         if max == f32::NEG_INFINITY {
             return None;
         }
@@ -136,19 +151,13 @@ impl Candidates {
 
     /// The sum of all masses; 0 if nothing is in play.
     pub(super) fn total_mass(&mut self) -> u64 {
-        self.weigh();
-        mass::sum(self.isa, &self.p)
+        self.weigh().total
     }
 
     /// Keeps the tokens that have at least this mass, and in any case the most likely one.
     pub(super) fn keep_mass_from(&mut self, least: u64) {
         self.weigh();
-        let least = least.min(1 << mass::MASS_BITS);
-        // The smallest f32 with this mass: below 2^40 an f64 is exact.
-        let exact = least as f64 / (1u64 << mass::MASS_BITS) as f64;
-        let p = exact as f32;
-        let cut = if f64::from(p) < exact { p.next_up() } else { p };
-        select::list(&self.p, cut, &mut self.kept, |_| true);
+        select::list(&self.p, p_of(least), &mut self.kept, |_| true);
         self.keep_listed();
     }
 
@@ -166,7 +175,7 @@ impl Candidates {
 
     /// Keeps the `k` largest logits and whatever equals the last of them; k > 0.
     pub(super) fn keep_largest(&mut self, k: usize) {
-        if k < self.len() {
+        if k < self.logits.len() {
             let cut = select::cut(self.isa, &self.logits, None, k as u64, &mut self.pairs);
             self.keep_logits_from(cut.key);
         }
@@ -190,12 +199,11 @@ impl Candidates {
     /// Keeps the shortest run of tokens whose `l - l_max` is closest to `centre` (equally close ones by id) and whose
     /// masses sum to `target` or more; at least one.
     pub(super) fn keep_closest(&mut self, centre: f64, target: u64) {
-        let total = self.total_mass();
+        let Weighed { max_logit: max, total } = self.weigh();
         if total == 0 {
             return;
         }
-        let target = target.clamp(1, total);
-        let (max, centre) = (max(&self.logits), centre as f32);
+        let (target, centre) = (target.clamp(1, total), centre as f32);
         self.keys.clear();
         self.keys.extend(self.logits.iter().map(|l| -((l - max) - centre).abs()));
         let cut = select::cut(self.isa, &self.keys, Some(&self.p), target, &mut self.pairs);
@@ -204,27 +212,25 @@ impl Candidates {
         select::list(keys, cut.key, &mut self.kept, |i| keys[i] > cut.key || ties.take(p[i]));
         self.keep_listed();
         // The most likely token may be gone.
-        self.weighed = false;
+        self.weighed = None;
     }
 
-    /// Of the tokens that have at least this mass, keeps only the least likely (of equal ones the highest id); nothing
+    /// Of the tokens that have at least this mass, masks all but the least likely (of equal ones the highest id); nothing
     /// happens if they are less than two.
-    pub(super) fn drop_all_but_last_from(&mut self, least: u64) {
-        self.weigh();
-        let has_mass = |&(_, p): &(usize, &f32)| mass::of(*p) >= least;
-        let mut last: Option<(usize, f32)> = None;
-        let mut n = 0;
-        for (i, &p) in self.p.iter().enumerate().filter(has_mass) {
-            n += 1;
-            if last.is_none_or(|(j, _)| self.logits[i] <= self.logits[j]) {
-                last = Some((i, p));
-            }
+    pub(super) fn mask_all_but_last_from(&mut self, least: u64) {
+        if least > 1 << mass::MASS_BITS {
+            return;
         }
-        let Some((last, _)) = last.filter(|_| n > 1) else { return };
-        let p = &self.p;
-        select::list(&self.p, 0.0, &mut self.kept, |i| i == last || mass::of(p[i]) < least);
-        self.keep_listed();
-        self.weighed = false;
+        self.weigh();
+        select::list(&self.p, p_of(least), &mut self.kept, |_| true);
+        let logit = |&i: &u32| self.logits[i as usize];
+        let lower = |a: u32, b: u32| if logit(&b) <= logit(&a) { b } else { a };
+        let Some(last) = self.kept.iter().copied().reduce(lower) else { return };
+        for &i in self.kept.iter().filter(|&&i| i != last) {
+            self.logits[i as usize] = f32::NEG_INFINITY;
+        }
+        self.may_be_masked = true;
+        self.weighed = None;
     }
 
     /// The token at which the running sum of masses, most likely first (equal ones by id), exceeds `share`, a number
@@ -235,20 +241,26 @@ impl Candidates {
         }
         let target = share + 1;
         let cut = select::cut(self.isa, &self.logits, Some(&self.p), target, &mut self.pairs);
-        let mut sum = cut.above;
-        let at_cut = (0..self.logits.len()).filter(|&i| self.logits[i] == cut.key);
-        let is_reached = |&i: &usize| {
-            sum += mass::of(self.p[i]);
-            sum >= target
-        };
-        at_cut.into_iter().find(is_reached).map(|i| (self.id(i), mass::of(self.p[i])))
+        let (mut sum, mut chosen) = (cut.above, None);
+        select::each_where(
+            &self.logits,
+            |logit| logit == cut.key,
+            |i| {
+                if sum < target {
+                    sum += mass::of(self.p[i]);
+                    chosen = Some(i);
+                }
+            },
+        );
+        chosen.map(|i| (self.id(i), mass::of(self.p[i])))
     }
 
     /// The mean of `l - l_max` over the distribution, and ln(sum of e^(l - l_max)): the entropy in nats is the second
     /// less the first.
     pub(super) fn moments(&mut self) -> Moments {
-        let z = self.total_mass() as f64 / (1u64 << mass::MASS_BITS) as f64;
-        let max = max(&self.logits);
+        self.drop_masked();
+        let Weighed { max_logit: max, total } = self.weigh();
+        let z = total as f64 / (1u64 << mass::MASS_BITS) as f64;
         let sum = sums::over(&self.logits, &self.p, |l, p| p * (l - max));
         Moments { mean: sum / z, log_sum: libm::log(z) }
     }
@@ -258,7 +270,7 @@ impl Candidates {
         let n = self.len() as f64;
         let mean = (sums::over(&self.logits, &self.logits, |l, _| l) / n) as f32;
         let squares = sums::over(&self.logits, &self.logits, |l, _| (l - mean) * (l - mean));
-        (max(&self.logits), libm::sqrt(squares / n))
+        (sums::max(&self.logits), libm::sqrt(squares / n))
     }
 
     /// Calls `f` with scratch memory: an empty list with room for `capacity` numbers.
@@ -274,7 +286,7 @@ impl Candidates {
     /// looking cannot matter.
     pub(super) fn iter(&mut self) -> impl Iterator<Item = trace::Candidate> + '_ {
         self.keys.resize(self.logits.len(), 0.0);
-        let max = max(&self.logits).max(f32::MIN);
+        let max = sums::max(&self.logits).max(f32::MIN);
         let total = mass::weigh(self.isa, &self.logits, max, &mut self.keys) as f64;
         let this = &*self;
         let p = move |i: usize| mass::of(this.keys[i]) as f64 / total;
@@ -286,21 +298,25 @@ impl Candidates {
         TokenId(if self.by_position { position as u32 } else { self.ids[position] })
     }
 
-    /// Computes p / p_max unless it is known. A filter that keeps the most likely token leaves it valid.
-    fn weigh(&mut self) {
-        if self.weighed {
-            return;
+    /// Computes p / p_max unless it is known. (A masked token has the mass 0.) A filter that keeps the most likely token
+    /// leaves it valid.
+    fn weigh(&mut self) -> Weighed {
+        if let Some(weighed) = self.weighed {
+            return weighed;
         }
-        self.drop_masked();
+        let max_logit = sums::max(&self.logits).max(f32::MIN);
         self.p.resize(self.logits.len(), 0.0);
-        mass::weigh(self.isa, &self.logits, max(&self.logits), &mut self.p);
-        self.weighed = true;
+        let total = mass::weigh(self.isa, &self.logits, max_logit, &mut self.p);
+        *self.weighed.insert(Weighed { max_logit, total })
     }
 
     fn drop_masked(&mut self) {
-        let n_in_play: usize = self.logits.iter().map(|&l| usize::from(l > f32::NEG_INFINITY)).sum();
-        if n_in_play < self.logits.len() {
-            self.keep_logits_from(f32::MIN);
+        if self.may_be_masked {
+            self.may_be_masked = false;
+            let n: usize = self.logits.iter().map(|&l| usize::from(l > f32::NEG_INFINITY)).sum();
+            if n < self.logits.len() {
+                self.keep_logits_from(f32::MIN);
+            }
         }
     }
 
@@ -310,22 +326,19 @@ impl Candidates {
         if n == self.logits.len() {
             return;
         }
+        gather(&mut self.logits, &self.kept);
+        if let Some(weighed) = &mut self.weighed {
+            gather(&mut self.p, &self.kept);
+            weighed.total = mass::sum(self.isa, &self.p);
+        }
         if self.by_position {
             std::mem::swap(&mut self.ids, &mut self.kept);
-            gather(&mut self.logits, &self.ids);
-            if self.weighed {
-                gather(&mut self.p, &self.ids);
-            }
             self.by_position = false;
-            return;
-        }
-        for (to, &from) in self.kept.iter().enumerate() {
-            self.ids[to] = self.ids[from as usize];
-        }
-        self.ids.truncate(n);
-        gather(&mut self.logits, &self.kept);
-        if self.weighed {
-            gather(&mut self.p, &self.kept);
+        } else {
+            for (to, &from) in self.kept.iter().enumerate() {
+                self.ids[to] = self.ids[from as usize];
+            }
+            self.ids.truncate(n);
         }
     }
 }
@@ -344,23 +357,18 @@ impl Moments {
     }
 }
 
+/// The smallest p that has this mass, or 1 if none has.
+fn p_of(mass: u64) -> f32 {
+    // Up to 2^40 an f64 is exact.
+    let exact = mass.min(1 << mass::MASS_BITS) as f64 / (1u64 << mass::MASS_BITS) as f64;
+    let p = exact as f32;
+    if f64::from(p) < exact { p.next_up() } else { p }
+}
+
 /// Moves the listed elements to the front and drops the others.
 fn gather(x: &mut Vec<f32>, kept: &[u32]) {
     for (to, &from) in kept.iter().enumerate() {
         x[to] = x[from as usize];
     }
     x.truncate(kept.len());
-}
-
-/// -inf if there is nothing. Sixteen maxima, so that one comparison need not wait for the last.
-fn max(x: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if a > b { a } else { b };
-    let mut max = [f32::NEG_INFINITY; 16];
-    let (chunks, tail) = x.as_chunks::<16>();
-    for chunk in chunks {
-        for (max, &x) in max.iter_mut().zip(chunk) {
-            *max = larger(x, *max);
-        }
-    }
-    max.into_iter().chain(tail.iter().copied()).fold(f32::NEG_INFINITY, larger)
 }

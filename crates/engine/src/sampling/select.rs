@@ -3,6 +3,8 @@
 use limpid_kernels::isa::Isa;
 use limpid_kernels::ops::mass;
 
+use super::sums;
+
 /// A key and the p of its token.
 pub(super) type Pair = (f32, f32);
 
@@ -47,7 +49,7 @@ pub(super) fn cut(isa: Isa, keys: &[f32], p: Option<&[f32]>, target: u64, pairs:
     const FIRST_STEP: f32 = 8.0;
     const FEW: usize = 2048;
     const MOST_PASSES: usize = 24;
-    let max = keys.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
+    let max = sums::max(keys);
     let mut step = FIRST_STEP;
     // Keys from `low` on reach the target, those from `high` on (with the mass `above`) do not.
     let (mut low, mut high, mut above) = (f32::NEG_INFINITY, f32::INFINITY, 0);
@@ -63,18 +65,19 @@ pub(super) fn cut(isa: Isa, keys: &[f32], p: Option<&[f32]>, target: u64, pairs:
         let n = keys.iter().map(|&key| u32::from(key >= guess)).sum::<u32>() as usize;
         let sum = p.map_or(n as u64, |p| mass::sum_from(isa, keys, p, guess));
         if sum >= target {
-            (low, n_low) = (guess, n);
+            // Where keys are alike, what lies between the least of them and the guess is not worth halving.
+            low = if n == keys.len() { sums::min(keys) } else { guess };
+            n_low = n;
+            if low == max {
+                return Cut { key: max, above: 0 };
+            }
         } else {
             (high, n_high, above) = (guess, n, sum);
             step *= 2.0;
         }
     }
     pairs.clear();
-    each_from(keys, low, |i| {
-        if keys[i] < high {
-            pairs.push((keys[i], p.map_or(1.0, |p| p[i])));
-        }
-    });
+    each_where(keys, |key| (key >= low) & (key < high), |i| pairs.push((keys[i], p.map_or(1.0, |p| p[i]))));
     let mass = |pair: &Pair| if p.is_some() { mass::of(pair.1) } else { 1 };
     let key = key_at(pairs, target - above, mass);
     Cut { key, above: above + pairs.iter().filter(|pair| pair.0 > key).map(mass).sum::<u64>() }
@@ -83,21 +86,25 @@ pub(super) fn cut(isa: Isa, keys: &[f32], p: Option<&[f32]>, target: u64, pairs:
 /// Lists the positions whose key is `cut` or larger and which `is_kept`, in order.
 pub(super) fn list(keys: &[f32], cut: f32, kept: &mut Vec<u32>, mut is_kept: impl FnMut(usize) -> bool) {
     kept.clear();
-    each_from(keys, cut, |i| {
-        if is_kept(i) {
-            kept.push(i as u32);
-        }
-    });
+    each_where(
+        keys,
+        |key| key >= cut,
+        |i| {
+            if is_kept(i) {
+                kept.push(i as u32);
+            }
+        },
+    );
 }
 
-/// Calls `f` with the position of each key that is `cut` or larger, in order. Where they are few, whole chunks without any
-/// are passed over with a few vector operations.
-fn each_from(keys: &[f32], cut: f32, mut f: impl FnMut(usize)) {
+/// Calls `f` with the position of each key that is wanted, in order. Where they are few, whole chunks without any are passed
+/// over with a few vector operations.
+pub(super) fn each_where(keys: &[f32], is_wanted: impl Fn(f32) -> bool, mut f: impl FnMut(usize)) {
     const CHUNK: usize = 32;
     for (chunk, start) in keys.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
-        if chunk.iter().fold(false, |any, &key| any | (key >= cut)) {
+        if chunk.iter().fold(false, |any, &key| any | is_wanted(key)) {
             for (i, &key) in chunk.iter().enumerate() {
-                if key >= cut {
+                if is_wanted(key) {
                     f(start + i);
                 }
             }

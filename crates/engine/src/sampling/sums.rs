@@ -1,6 +1,6 @@
-//! Sums of real numbers over the candidates, whose order decides their last bits.
+//! The largest number, and sums of real numbers over the candidates, whose order decides their last bits.
 //!
-//! Chunks of 4,096 are summed in f32 in 16 lanes (element i in lane i mod 16), the lanes in order in f64, and the chunks
+//! Sums: chunks of 4,096 are summed in f32 in 16 lanes (element i in lane i mod 16), the lanes in order in f64, and the chunks
 //! in order in f64. The order depends on which tokens are in play and on nothing else.
 
 const LANES: usize = 16;
@@ -23,4 +23,25 @@ fn of_chunk(a: &[f32], b: &[f32], f: &impl Fn(f32, f32) -> f32) -> f64 {
         sums[lane] += f(a, b);
     }
     sums.into_iter().map(f64::from).sum()
+}
+
+/// The largest number; -inf if there is none. In lanes, so that one comparison need not wait for the last.
+pub(super) fn max(x: &[f32]) -> f32 {
+    extreme(x, f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+}
+
+/// The smallest number; infinity if there is none.
+pub(super) fn min(x: &[f32]) -> f32 {
+    extreme(x, f32::INFINITY, |a, b| if a < b { a } else { b })
+}
+
+fn extreme(x: &[f32], none: f32, better: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut best = [none; LANES];
+    let (chunks, tail) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (best, &x) in best.iter_mut().zip(chunk) {
+            *best = better(x, *best);
+        }
+    }
+    best.into_iter().chain(tail.iter().copied()).fold(none, better)
 }

@@ -23,7 +23,7 @@ impl LogitsProcessor for Xtc {
         let u = step.stream.below(1 << 53, step.history.n_output(), Purpose::Xtc);
         if (u as f64) < f64::from(self.probability) * (1u64 << 53) as f64 {
             let least = (f64::from(self.threshold) * candidates.total_mass() as f64).ceil();
-            candidates.drop_all_but_last_from(least as u64);
+            candidates.mask_all_but_last_from(least as u64);
         }
     }
 }
