@@ -1,5 +1,5 @@
-//! The documentation does not lie: every `console` block of the README and of docs/inference.md is run, and what the
-//! program prints must be what stands there.
+//! The documentation does not lie: every `console` block of the README, of docs/inference.md and of docs/sampling.md is
+//! run in the repository's root, and what the program prints must be what stands there.
 //!
 //! A block is a list of `$ limpid ...` lines, each followed by its standard output. A line `...` stands for any lines,
 //! `...` within a line for any text. Words are split as a shell does, with quotes and no escapes. Of other blocks
@@ -27,6 +27,11 @@ fn the_readme_shows_what_the_program_prints() {
 #[test]
 fn the_tour_shows_what_the_program_prints() {
     check("docs/inference.md", 20);
+}
+
+#[test]
+fn the_page_on_sampling_shows_what_the_program_prints() {
+    check("docs/sampling.md", 20);
 }
 
 /// Whose summary both documents show.
@@ -64,8 +69,14 @@ fn without_measured(summary: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_tour_links_to_files_that_exist() {
-    let text = document("docs/inference.md");
+fn the_pages_link_to_files_that_exist() {
+    for name in ["docs/inference.md", "docs/sampling.md"] {
+        check_links(name);
+    }
+}
+
+fn check_links(name: &str) {
+    let text = document(name);
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let (mut n_links, mut missing) = (0, Vec::new());
     for target in targets.filter(|target| !target.starts_with('#') && !target.contains("://")) {
@@ -74,8 +85,8 @@ fn the_tour_links_to_files_that_exist() {
             missing.push(target);
         }
     }
-    assert!(n_links > 5, "only {n_links} links found");
-    assert!(missing.is_empty(), "docs/inference.md links to nothing: {missing:#?}");
+    assert!(n_links > 5, "only {n_links} links found in {name}");
+    assert!(missing.is_empty(), "{name} links to nothing: {missing:#?}");
 }
 
 #[test]
@@ -129,6 +140,7 @@ impl Example<'_> {
         assert_eq!(words[0], "limpid", "line {}: only limpid is run", self.line);
         let output = Command::new(env!("CARGO_BIN_EXE_limpid"))
             .args(&words[1..])
+            .current_dir(repository())
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .output()

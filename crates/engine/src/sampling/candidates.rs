@@ -112,12 +112,13 @@ impl Candidates {
         };
         if let Some(logit) = position.and_then(|i| self.logits.get_mut(i)) {
             *logit = f(*logit);
-            self.may_be_masked |= *logit == f32::NEG_INFINITY;
             self.weighed = None;
         }
     }
 
+    /// Masks one token; before any filter.
     pub(super) fn mask(&mut self, id: TokenId) {
+        debug_assert!(self.by_position, "masks stand before the filters");
         self.edit(id, |_| f32::NEG_INFINITY);
     }
 
@@ -130,7 +131,6 @@ impl Candidates {
             self.logits[start..end.max(start).min(len)].fill(f32::NEG_INFINITY);
             start = (end + 1).min(len);
         }
-        self.may_be_masked = true;
         self.weighed = None;
     }
 

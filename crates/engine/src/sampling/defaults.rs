@@ -56,6 +56,10 @@ pub struct Defaults {
     pub top_k: Setting<u32>,
     pub min_p: Setting<f32>,
     pub repetition_penalty: Setting<f32>,
+    /// What else the files set, by the knob's name.
+    pub others: Vec<(&'static str, Setting<f32>)>,
+    /// All knobs but those above: off, or as in `others`.
+    rest: SamplingParams,
     /// Keys in which the files ask for a way of sampling that Limpid does not have: worth a warning.
     pub not_followed: Vec<String>,
 }
@@ -69,6 +73,8 @@ impl Defaults {
             top_k: Setting { value: 0, source: Source::Limpid },
             min_p: Setting { value: 0.0, source: Source::Limpid },
             repetition_penalty: Setting { value: 1.0, source: Source::Limpid },
+            others: Vec::new(),
+            rest: SamplingParams::greedy(),
             not_followed: Vec::new(),
         }
     }
@@ -107,19 +113,25 @@ impl Defaults {
             }
             Some(value) => return Err(ParamError::new("do_sample", value, "true or false")),
         }
+        for key in CONFIG_OTHERS {
+            if let Some(value) = read(key)? {
+                defaults.set_other(key, value, Source::GenerationConfig)?;
+            }
+        }
         for (key, value) in config.as_object().into_iter().flatten() {
             let off = CONFIG_OFF.iter().find(|(name, _)| name == key);
             let is_followed = match off {
                 Some(&(_, off)) => read(key)?.is_none_or(|value| value == off),
                 None => {
-                    keys.contains(&key.as_str()) || CONFIG_SILENT.contains(&key.as_str()) || is_empty(value)
+                    let known = [&keys[..], &CONFIG_OTHERS, &CONFIG_SILENT].concat();
+                    known.contains(&key.as_str()) || is_empty(value)
                 }
             };
             if !is_followed {
                 defaults.not_followed.push(key.clone());
             }
         }
-        Ok(defaults)
+        defaults.checked(Source::GenerationConfig)
     }
 
     /// From the metadata of a GGUF file, of which the keys of llama.cpp's sampling hints count.
@@ -142,17 +154,30 @@ impl Defaults {
             "general.sampling.penalty_repeat",
         ];
         defaults.set(Source::GgufHints, keys, &mut read)?;
+        let has_mirostat = read("general.sampling.mirostat")? == Some(2.0);
+        let has_xtc = read("general.sampling.xtc_probability")?.is_some_and(|probability| probability > 0.0);
+        for (key, knob) in HINTS_OTHERS {
+            let is_on = if knob.starts_with("mirostat") { has_mirostat } else { has_xtc };
+            if let Some(value) = read(key)?.filter(|_| is_on) {
+                defaults.set_other(knob, value, Source::GgufHints)?;
+            }
+        }
+        if has_mirostat && defaults.rest.mirostat_tau == 0.0 {
+            // llama.cpp's own.
+            defaults.set_other("mirostat_tau", 5.0, Source::GgufHints)?;
+        }
         for &key in hints.keys() {
             let off = HINTS_OFF.iter().find(|(name, _)| key[HINTS.len()..] == **name);
             let is_followed = match off {
-                Some(&(_, off)) => read(key)?.is_none_or(|value| off.is_none_or(|off| value == off)),
-                None => keys.contains(&key),
+                Some(_) if has_mirostat && key == "general.sampling.mirostat" => true,
+                Some(&(_, off)) => read(key)?.is_none_or(|value| value == off),
+                None => keys.contains(&key) || HINTS_OTHERS.iter().any(|&(name, _)| name == key),
             };
             if !is_followed {
                 defaults.not_followed.push(key.to_owned());
             }
         }
-        Ok(defaults)
+        defaults.checked(Source::GgufHints)
     }
 
     /// The parameters of a request that is silent about everything but its seed.
@@ -164,7 +189,7 @@ impl Defaults {
             min_p: self.min_p.value,
             repetition_penalty: self.repetition_penalty.value,
             seed,
-            ..SamplingParams::greedy()
+            ..self.rest.clone()
         }
     }
 
@@ -193,33 +218,62 @@ impl Defaults {
             // -1 saturates to 0: vLLM and llama.cpp write it for "off".
             self.top_k = Setting { value: value as u32, source };
         }
-        self.params(0)
-            .validate()
-            .map_err(|error| ParamError { name: format!("{} ({source})", error.name), ..error })
+        Ok(())
+    }
+
+    /// A knob that few files set.
+    fn set_other(&mut self, knob: &'static str, value: f64, source: Source) -> Result<(), ParamError> {
+        let whole = |most: u32| match value {
+            n if n.fract() == 0.0 && (0.0..=f64::from(most)).contains(&n) => Ok(n as u32),
+            _ => Err(ParamError::new(&format!("{knob} ({source})"), value, "a whole number, 0 or more")),
+        };
+        let (rest, number) = (&mut self.rest, value as f32);
+        match knob {
+            "typical_p" => rest.typical_p = number,
+            "epsilon_cutoff" => rest.epsilon_cutoff = number,
+            "eta_cutoff" => rest.eta_cutoff = number,
+            "no_repeat_ngram_size" => rest.no_repeat_ngram_size = whole(u32::MAX)?,
+            "xtc_probability" => rest.xtc_probability = number,
+            "xtc_threshold" => rest.xtc_threshold = number,
+            "mirostat_tau" => rest.mirostat_tau = number,
+            "mirostat_eta" => rest.mirostat_eta = number,
+            _ => unreachable!("a knob of the tables below"),
+        }
+        self.others.push((knob, Setting { value: number, source }));
+        Ok(())
+    }
+
+    /// A file's values are in range, and do not contradict each other.
+    fn checked(self, source: Source) -> Result<Defaults, ParamError> {
+        match self.params(0).validate() {
+            Ok(()) => Ok(self),
+            Err(error) => Err(ParamError { name: format!("{} ({source})", error.name), ..error }),
+        }
     }
 }
 
 /// Where a GGUF file keeps what llama.cpp's sampler takes from it.
 const HINTS: &str = "general.sampling.";
 
-/// Hints for what Limpid does not have, with the number that means "off"; `None`: it only says how something works that
-/// another key turns on. (penalty_last_n would narrow the scope of the penalty; Limpid's is the whole text.) A hint
-/// that stands neither here nor among those that are read is not followed, whatever its value.
-const HINTS_OFF: [(&str, Option<f64>); 6] = [
-    ("xtc_probability", Some(0.0)),
-    ("xtc_threshold", None),
-    ("mirostat", Some(0.0)),
-    ("mirostat_tau", None),
-    ("mirostat_eta", None),
-    ("penalty_last_n", Some(-1.0)),
+/// Hints for what Limpid does not have, with the number that means "off". (penalty_last_n would narrow the scope of the
+/// penalty; Limpid's is the whole text.) A hint that stands neither here nor among those that are read is not followed,
+/// whatever its value.
+const HINTS_OFF: [(&str, f64); 2] = [("mirostat", 0.0), ("penalty_last_n", -1.0)];
+
+/// Hints that are followed, and the knobs that they set. (Those of mirostat count with
+/// `mirostat` = 2 only, those of XTC with a probability.)
+const HINTS_OTHERS: [(&str, &str); 4] = [
+    ("general.sampling.xtc_probability", "xtc_probability"),
+    ("general.sampling.xtc_threshold", "xtc_threshold"),
+    ("general.sampling.mirostat_tau", "mirostat_tau"),
+    ("general.sampling.mirostat_eta", "mirostat_eta"),
 ];
 
+/// Keys of generation_config.json that are called as the knobs are.
+const CONFIG_OTHERS: [&str; 4] = ["typical_p", "epsilon_cutoff", "eta_cutoff", "no_repeat_ngram_size"];
+
 /// Keys of generation_config.json for what Limpid does not have, with the number that means "off".
-const CONFIG_OFF: [(&str, f64); 14] = [
-    ("typical_p", 1.0),
-    ("epsilon_cutoff", 0.0),
-    ("eta_cutoff", 0.0),
-    ("no_repeat_ngram_size", 0.0),
+const CONFIG_OFF: [(&str, f64); 10] = [
     ("encoder_repetition_penalty", 1.0),
     ("encoder_no_repeat_ngram_size", 0.0),
     ("num_beams", 1.0),

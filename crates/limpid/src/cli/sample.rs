@@ -172,8 +172,11 @@ impl SampleJson {
             text += &format!("{}: {} left{removed}\n", stage.name, stage.kept);
             write_probs(&mut text, &stage.probs);
         }
-        text += "final\n";
-        write_probs(&mut text, &self.last);
+        // A greedy choice is no stage.
+        if self.stages.last().is_some_and(|stage| stage.probs != self.last) {
+            text += "greedy: 1 left\n";
+            write_probs(&mut text, &self.last);
+        }
         if !self.draws.is_empty() {
             text += &format!("draws with seed {}: {}\n", self.seed, join(&self.draws));
         }

@@ -106,7 +106,10 @@ fn check(command: &str, runs: &[&[&str]], never_seen: &[(&str, &str)]) {
 
 #[test]
 fn run() {
-    let runs: [&[&str]; 6] = [
+    let typical = edited("generation_config.json", "{", "{\"typical_p\": 0.9,");
+    let typical = typical.path().to_str().expect("UTF-8");
+    let runs: [&[&str]; 7] = [
+        &["-m", typical, "--prompt-tokens", "1,5", "-n", "2"],
         &[PROMPT, "--seed", "1"],
         &[PROMPT, "--seed", "1", "--max-tokens", "4"],
         &[PROMPT, "--seed", "1", "--max-tokens", "1"],
@@ -124,7 +127,9 @@ fn inspect() {
     let odd = edited("config.json", "\"eos_token_id\": 2", "\"eos_token_id\": 5");
     let unusable = edited("tokenizer.json", "\"BPE\"", "\"WordLevel\"");
     let [odd, unusable] = [&odd, &unusable].map(|folder| folder.path().to_str().expect("UTF-8"));
-    let runs: [&[&str]; 5] = [&["--context", "16,2k"], &[&window], &[&spm], &[odd], &[unusable]];
+    let typical = edited("generation_config.json", "{", "{\"typical_p\": 0.9,");
+    let typical = typical.path().to_str().expect("UTF-8");
+    let runs: [&[&str]; 6] = [&["--context", "16,2k"], &[&window], &[&spm], &[odd], &[unusable], &[typical]];
     check("inspect", &runs, &[("fits", "null")]);
 }
 

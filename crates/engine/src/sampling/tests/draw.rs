@@ -69,6 +69,7 @@ fn every_part_of_the_key_matters() {
     assert_ne!(bits, Stream { beam_rank: 0, ..stream }.bits(3, Purpose::Draw));
     // From a restatement in Python: philox4x32_10((3, 1, 2, 0), (5, 0)).
     assert_eq!(bits, 0xcc80_dd4d_14b9_3cae);
+    assert_eq!(stream.bits(3, Purpose::Xtc), 0x7515_ab06_649c_e5af);
 }
 
 #[test]

@@ -253,7 +253,7 @@ fn what_is_not_followed_is_named() {
         keys
     };
     let numbers = json!({"typical_p": 0.9, "num_beams": 4, "eta_cutoff": 0.0, "max_length": 4096});
-    assert_eq!(not_followed(numbers), ["max_length", "num_beams", "typical_p"]);
+    assert_eq!(not_followed(numbers), ["max_length", "num_beams"]);
     let others = json!({"stop_strings": ["x"], "suppress_tokens": [1], "begin_suppress_tokens": [220],
         "max_new_tokens": 512, "early_stopping": true, "a_new_key": "x"});
     let all: Vec<_> = others.as_object().unwrap().keys().cloned().collect();
@@ -264,14 +264,50 @@ fn what_is_not_followed_is_named() {
         "early_stopping": false, "suppress_tokens": [], "stop_strings": null, "use_cache": true});
     assert_eq!(not_followed(silent), [""; 0]);
     let defaults = hints(&[
-        ("mirostat", gguf::Value::Int(2)),
+        ("mirostat", gguf::Value::Int(1)),
         ("mirostat_tau", gguf::Value::Float(5.0)),
         ("xtc_probability", gguf::Value::Float(0.0)),
+        ("xtc_threshold", gguf::Value::Float(1.0)),
         ("sequence", gguf::Value::Str("top_k;temp".to_owned())),
         ("a_new_one", gguf::Value::Bool(false)),
     ]);
     let expected = ["a_new_one", "mirostat", "sequence"].map(|key| format!("general.sampling.{key}"));
     assert_eq!(defaults.unwrap().not_followed, expected);
+}
+
+#[test]
+fn rarer_knobs_are_followed_too() {
+    let config =
+        json!({"typical_p": 0.9, "epsilon_cutoff": 0.001, "eta_cutoff": 0.002, "no_repeat_ngram_size": 3});
+    let defaults = Defaults::from_generation_config(&config).unwrap();
+    assert_eq!(defaults.not_followed, [""; 0]);
+    let expected = SamplingParams {
+        temperature: 0.8,
+        top_p: 0.95,
+        typical_p: 0.9,
+        epsilon_cutoff: 0.001,
+        eta_cutoff: 0.002,
+        no_repeat_ngram_size: 3,
+        ..plain()
+    };
+    assert_eq!(defaults.params(0), expected);
+    let source = Source::GenerationConfig;
+    assert_eq!(defaults.others[0], ("typical_p", Setting { value: 0.9, source }));
+    let mirostat = |tau: &[(&str, gguf::Value)]| {
+        let on = ("mirostat", gguf::Value::Int(2));
+        let defaults = hints(&[&[on], tau].concat()).unwrap();
+        assert_eq!(defaults.not_followed, [""; 0]);
+        defaults.params(0).mirostat_tau
+    };
+    assert_eq!(mirostat(&[]), 5.0);
+    assert_eq!(mirostat(&[("mirostat_tau", gguf::Value::Float(3.0))]), 3.0);
+    let xtc = [("xtc_probability", gguf::Value::Float(0.5)), ("xtc_threshold", gguf::Value::Float(0.2))];
+    let params = hints(&xtc).unwrap().params(0);
+    assert_eq!((params.xtc_probability, params.xtc_threshold), (0.5, 0.2));
+    let wrong = Defaults::from_generation_config(&json!({"typical_p": 1.5})).unwrap_err();
+    assert_eq!(wrong.name, "typical_p (generation_config.json)");
+    let wrong = Defaults::from_generation_config(&json!({"no_repeat_ngram_size": 1.5})).unwrap_err();
+    assert_eq!(wrong.name, "no_repeat_ngram_size (generation_config.json)");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use limpid_engine::kv::KvStats;
 use limpid_engine::sampling::{Defaults, FinishReason, Setting};
 use limpid_engine::stats::{RequestTimings, Ttft};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Everything about a run that is over.
@@ -283,6 +284,8 @@ pub(crate) struct DefaultsJson {
     top_k: SettingJson<u32>,
     min_p: SettingJson<f32>,
     repetition_penalty: SettingJson<f32>,
+    /// What else the model's files set.
+    others: BTreeMap<&'static str, SettingJson<f32>>,
 }
 
 #[derive(Serialize)]
@@ -303,6 +306,7 @@ impl DefaultsJson {
             top_k: json(&defaults.top_k),
             min_p: json(&defaults.min_p),
             repetition_penalty: json(&defaults.repetition_penalty),
+            others: defaults.others.iter().map(|(name, setting)| (*name, json(setting))).collect(),
         }
     }
 
@@ -311,13 +315,14 @@ impl DefaultsJson {
         fn one<T: std::fmt::Display>(name: &str, setting: &SettingJson<T>) -> String {
             format!("{name} {} ({})", setting.value, setting.source)
         }
-        [
+        let mut settings = vec![
             one("temperature", &self.temperature),
             one("top_p", &self.top_p),
             one("top_k", &self.top_k),
             one("min_p", &self.min_p),
             one("repetition_penalty", &self.repetition_penalty),
-        ]
-        .join(", ")
+        ];
+        settings.extend(self.others.iter().map(|(name, setting)| one(name, setting)));
+        settings.join(", ")
     }
 }
