@@ -1,7 +1,8 @@
-//! What the choice of a token costs on a large vocabulary: `cargo run --release -p limpid-engine --example sampling_speed`.
+//! What the choice of a token costs on a large vocabulary: `cargo run --release -p limpid-engine --example
+//! sampling_speed`.
 //!
-//! The logits are normal (standard deviation 2.5) with twenty tokens above, as a language model's are; `flat` and `equal`
-//! are the worst cases of partial selection. LIMPID_ISA does not count here: all instruction sets are shown.
+//! The logits are normal (standard deviation 2.5) with twenty tokens above, as a language model's are; `flat` and
+//! `equal` are the worst cases of partial selection. LIMPID_ISA does not count here: all instruction sets are shown.
 
 use limpid_engine::TokenId;
 use limpid_engine::sampling::{Candidates, History, PenaltyScope, Sampler, SamplingParams, Stream};

@@ -215,8 +215,8 @@ impl Candidates {
         self.weighed = None;
     }
 
-    /// Of the tokens that have at least this mass, masks all but the least likely (of equal ones the highest id); nothing
-    /// happens if they are less than two.
+    /// Of the tokens that have at least this mass, masks all but the least likely (of equal ones the highest id);
+    /// nothing happens if they are less than two.
     pub(super) fn mask_all_but_last_from(&mut self, least: u64) {
         if least > 1 << mass::MASS_BITS {
             return;
@@ -298,8 +298,8 @@ impl Candidates {
         TokenId(if self.by_position { position as u32 } else { self.ids[position] })
     }
 
-    /// Computes p / p_max unless it is known. (A masked token has the mass 0.) A filter that keeps the most likely token
-    /// leaves it valid.
+    /// Computes p / p_max unless it is known. (A masked token has the mass 0.) A filter that keeps the most likely
+    /// token leaves it valid.
     fn weigh(&mut self) -> Weighed {
         if let Some(weighed) = self.weighed {
             return weighed;

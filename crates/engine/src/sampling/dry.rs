@@ -78,8 +78,8 @@ impl LogitsProcessor for Dry {
 
 /// `lengths[back]`: how many tokens the text has in common, from the right, with itself less its last `back` tokens.
 ///
-/// The Z algorithm (Gusfield 1997) on the reversed text: linear, since what lies within the stretch known to be equal is
-/// looked up.
+/// The Z algorithm (Gusfield 1997) on the reversed text: linear, since what lies within the stretch known to be equal
+/// is looked up.
 fn common_suffixes(tokens: &[TokenId], lengths: &mut Vec<u64>) {
     let n = tokens.len();
     let from_end = |i: usize| tokens[n - 1 - i];

@@ -1,6 +1,6 @@
-//! Dynamic temperature: l <- l / T with T = T_min + (T_max - T_min) * (H / H_max)^exponent, where H is the entropy of the
-//! tokens in play and H_max = ln(their number) (kalomaze 2023; llama.cpp's `dynatemp`). A sure model is sharpened, an
-//! unsure one flattened. With one token in play T = T_min.
+//! Dynamic temperature: l <- l / T with T = T_min + (T_max - T_min) * (H / H_max)^exponent, where H is the entropy of
+//! the tokens in play and H_max = ln(their number) (kalomaze 2023; llama.cpp's `dynatemp`). A sure model is sharpened,
+//! an unsure one flattened. With one token in play T = T_min.
 
 use super::candidates::Candidates;
 use super::chain::{LogitsProcessor, Step};

@@ -28,8 +28,8 @@ pub struct History {
 }
 
 impl History {
-    /// A sequence that begins with `prompt`; as long as at most `max_tokens` tokens below `vocab_size` are pushed, nothing
-    /// is allocated.
+    /// A sequence that begins with `prompt`; as long as at most `max_tokens` tokens below `vocab_size` are pushed,
+    /// nothing is allocated.
     pub fn new(prompt: &[TokenId], max_tokens: usize, vocab_size: usize) -> Self {
         let mut tokens = Vec::with_capacity(prompt.len() + max_tokens);
         tokens.extend_from_slice(prompt);

@@ -1,5 +1,5 @@
-//! Mirostat v2: drops tokens whose surprise -log2 p is above mu, at least one stays; after the draw mu -= eta * (surprise -
-//! tau), where p is that of the final distribution. mu starts at 2 tau (Basu et al. 2020; as in llama.cpp).
+//! Mirostat v2: drops tokens whose surprise -log2 p is above mu, at least one stays; after the draw mu -= eta *
+//! (surprise - tau), where p is that of the final distribution. mu starts at 2 tau (Basu et al. 2020; as in llama.cpp).
 //!
 //! It always comes last. mu is kept in the sequence's [`History`](super::History), so that a fork has its own.
 

@@ -7,14 +7,14 @@
 //! - [`StopMatcher`]: stop ids, EOS and stop strings across token borders; [`FinishReason`]: why a sequence
 //!   ended.
 //!
-//! The chain: masks (bias, bans, `min_tokens`, `ignore_eos: forbid`), then penalties, temperature and filters in the order
-//! of [`SamplerOrder`], and one draw by inverse CDF in descending order of probability. Each file states its formula;
-//! docs/sampling.md has them all. What decides a token is integer arithmetic, single IEEE operations, sums in an order
-//! that is written down, crate `libm` and one polynomial for exponentials (`limpid_kernels::ops::mass`): the same logits
-//! give the same token on every machine.
+//! The chain: masks (bias, bans, `min_tokens`, `ignore_eos: forbid`), then penalties, temperature and filters in the
+//! order of [`SamplerOrder`], and one draw by inverse CDF in descending order of probability. Each file states its
+//! formula; docs/sampling.md has them all. What decides a token is integer arithmetic, single IEEE operations, sums in
+//! an order that is written down, crate `libm` and one polynomial for exponentials (`limpid_kernels::ops::mass`): the
+//! same logits give the same token on every machine.
 //!
-//! A constraint (a grammar, say) masks logits: it will be one more mask in the chain, with a state that a fork clones, as
-//! [`History`] is.
+//! A constraint (a grammar, say) masks logits: it will be one more mask in the chain, with a state that a fork clones,
+//! as [`History`] is.
 
 mod allowed_token_ids;
 mod bad_words_ids;

@@ -97,7 +97,8 @@ pub struct SamplingParams {
     /// l -= penalty where count > 0; 0 is off.
     pub presence_penalty: f32,
     pub penalty_scope: PenaltyScope,
-    /// l -= multiplier * base^(n - allowed_length) where a token would extend a repeat of n tokens; multiplier 0 is off.
+    /// l -= multiplier * base^(n - allowed_length) where a token would extend a repeat of n tokens; multiplier 0 is
+    /// off.
     pub dry_multiplier: f32,
     pub dry_base: f32,
     pub dry_allowed_length: u32,

@@ -38,8 +38,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// `eos` and `stop_ids` are what `min_tokens` and `ignore_eos` mask. Refuses parameters out of range, and tokens that
-    /// the vocabulary does not have.
+    /// `eos` and `stop_ids` are what `min_tokens` and `ignore_eos` mask. Refuses parameters out of range, and tokens
+    /// that the vocabulary does not have.
     pub fn new(
         params: &SamplingParams,
         eos: &[TokenId],

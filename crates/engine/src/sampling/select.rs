@@ -42,9 +42,9 @@ impl Ties {
 
 /// Finds where the mass reaches `target`, at least 1 and at most the mass of all. Without `p` each has the mass 1.
 ///
-/// First the range of keys that holds the cut is narrowed, a pass of vector operations for each guess: steps of doubling
-/// length down from the maximum (nearly always nearly all mass is close to it), then halves. What is left in the range is
-/// copied out, and a quickselect on the running sum finds the cut.
+/// First the range of keys that holds the cut is narrowed, a pass of vector operations for each guess: steps of
+/// doubling length down from the maximum (nearly always nearly all mass is close to it), then halves. What is left in
+/// the range is copied out, and a quickselect on the running sum finds the cut.
 pub(super) fn cut(isa: Isa, keys: &[f32], p: Option<&[f32]>, target: u64, pairs: &mut Vec<Pair>) -> Cut {
     const FIRST_STEP: f32 = 8.0;
     const FEW: usize = 2048;
@@ -97,8 +97,8 @@ pub(super) fn list(keys: &[f32], cut: f32, kept: &mut Vec<u32>, mut is_kept: imp
     );
 }
 
-/// Calls `f` with the position of each key that is wanted, in order. Where they are few, whole chunks without any are passed
-/// over with a few vector operations.
+/// Calls `f` with the position of each key that is wanted, in order. Where they are few, whole chunks without any are
+/// passed over with a few vector operations.
 pub(super) fn each_where(keys: &[f32], is_wanted: impl Fn(f32) -> bool, mut f: impl FnMut(usize)) {
     const CHUNK: usize = 32;
     for (chunk, start) in keys.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
@@ -112,7 +112,8 @@ pub(super) fn each_where(keys: &[f32], is_wanted: impl Fn(f32) -> bool, mut f: i
     }
 }
 
-/// The key at which the running sum of masses, larger keys first, reaches `target`; that of the last one if it does not.
+/// The key at which the running sum of masses, larger keys first, reaches `target`; that of the last one if it does
+/// not.
 ///
 /// A quickselect: the side of a median that cannot hold the place is never looked at again, so the work is linear.
 fn key_at(pairs: &mut [Pair], target: u64, mass: impl Fn(&Pair) -> u64) -> f32 {

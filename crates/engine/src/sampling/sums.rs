@@ -1,7 +1,7 @@
 //! The largest number, and sums of real numbers over the candidates, whose order decides their last bits.
 //!
-//! Sums: chunks of 4,096 are summed in f32 in 16 lanes (element i in lane i mod 16), the lanes in order in f64, and the chunks
-//! in order in f64. The order depends on which tokens are in play and on nothing else.
+//! Sums: chunks of 4,096 are summed in f32 in 16 lanes (element i in lane i mod 16), the lanes in order in f64, and the
+//! chunks in order in f64. The order depends on which tokens are in play and on nothing else.
 
 const LANES: usize = 16;
 const CHUNK: usize = 256 * LANES;

@@ -1,8 +1,8 @@
 //! `top_p` q: the smallest set of most likely tokens whose probabilities sum to q or more; at least one
 //! (Holtzman et al. 2020).
 //!
-//! In integers: with W the sum of all masses, the shortest run in descending order (equal ones by id) whose masses sum to
-//! ceil(q * W).
+//! In integers: with W the sum of all masses, the shortest run in descending order (equal ones by id) whose masses sum
+//! to ceil(q * W).
 
 use super::candidates::Candidates;
 use super::chain::{LogitsProcessor, Step};

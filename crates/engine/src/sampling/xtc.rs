@@ -1,5 +1,5 @@
-//! XTC ("exclude top choices"): with `xtc_probability`, of the tokens with p >= `xtc_threshold` all but the least likely
-//! go, if they are two or more (p-e-w, text-generation-webui, pull request 6335, 2024).
+//! XTC ("exclude top choices"): with `xtc_probability`, of the tokens with p >= `xtc_threshold` all but the least
+//! likely go, if they are two or more (p-e-w, text-generation-webui, pull request 6335, 2024).
 //!
 //! Whether it happens is a draw of its own. Of equally likely ones the highest id stays.
 

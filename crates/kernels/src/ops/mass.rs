@@ -1,13 +1,13 @@
 //! Probabilities as integers: the mass of a token is floor(p / p_max * 2^40), so that sums of it are exact in any order
 //! and a partial selection finds what a full sort would.
 //!
-//! p / p_max = e^(l - l_max) in f32, by the polynomial of `simd::math`. Tokens 27.7 below the maximum have the mass 0: they
-//! are never drawn, as a probability below 2^-40 of the largest one should be. 2^23 masses stay below 2^64.
+//! p / p_max = e^(l - l_max) in f32, by the polynomial of `simd::math`. Tokens 27.7 below the maximum have the mass 0:
+//! they are never drawn, as a probability below 2^-40 of the largest one should be. 2^23 masses stay below 2^64.
 //!
 //! An instruction set with 64-bit sums is not needed: y = p * 2^40 is cut into h1 * 2^26 + h2 * 2^13 + h3 with whole
-//! numbers |h1| <= 2^14, |h2| <= 2^12, |h3| <= 2^12, where h1 and h2 are rounded to nearest and h3 is rounded down. Every step
-//! is exact in f32 (a power of two, or the difference of a number and its nearest integer), and so are sums of 256 of
-//! them: less than 2^24.
+//! numbers |h1| <= 2^14, |h2| <= 2^12, |h3| <= 2^12, where h1 and h2 are rounded to nearest and h3 is rounded down.
+//! Every step is exact in f32 (a power of two, or the difference of a number and its nearest integer), and so are sums
+//! of 256 of them: less than 2^24.
 
 use crate::isa::Isa;
 use crate::simd::{self, Kernel, LANES, Simd, math};

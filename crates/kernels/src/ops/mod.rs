@@ -1,8 +1,8 @@
 //! The operations of a forward pass, one file each; the future GPU seam.
 //!
-//! Every operation takes the [`Cpu`](crate::Cpu) first ([`mass`], which runs in one thread, the instruction set only) and
-//! gives the same bits for any number of threads, any number of rows at once and any instruction set. The order in which
-//! an output is summed stands in its file.
+//! Every operation takes the [`Cpu`](crate::Cpu) first ([`mass`], which runs in one thread, the instruction set only)
+//! and gives the same bits for any number of threads, any number of rows at once and any instruction set. The order in
+//! which an output is summed stands in its file.
 
 mod activations;
 mod add;

@@ -21,8 +21,8 @@ use std::process::ExitCode;
 /// Where no option says otherwise all is off: temperature 1, no filters, no penalties.
 #[derive(Args)]
 pub(crate) struct SampleArgs {
-    /// One logit a token, in order of id: a JSON array ([3, 2.5, -inf]) or a NumPy file (.npy, f4 or f8); `-` is standard
-    /// input
+    /// One logit a token, in order of id: a JSON array ([3, 2.5, -inf]) or a NumPy file (.npy, f4 or f8); `-` is
+    /// standard input
     #[arg(long, value_name = "PATH")]
     logits: PathBuf,
 
@@ -45,8 +45,8 @@ pub(crate) struct SampleArgs {
     #[command(flatten)]
     sampling: SamplingArgs,
 
-    /// Draw so many tokens, from 0 to 1000000: the first is what a text of this seed gets here, the others are those of a
-    /// request's other texts
+    /// Draw so many tokens, from 0 to 1000000: the first is what a text of this seed gets here, the others are those of
+    /// a request's other texts
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true,
           value_parser = args::whole::<0, 1_000_000>)]
     draws: usize,

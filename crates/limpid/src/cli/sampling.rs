@@ -28,11 +28,14 @@ pub(crate) struct SamplingArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Sampling")]
 struct FilterArgs {
-    /// Divides the logits l: l / T. 0 always takes the likeliest token, else from 0.000001 to 1000000 [default: the model's, else 0.8]
-    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = number("0 or from 0.000001 to 1000000"))]
+    /// Divides the logits l: l / T. 0 always takes the likeliest token, else from 0.000001 to 1000000 [default: the
+    /// model's, else 0.8]
+    #[arg(long, value_name = "T", allow_negative_numbers = true,
+          value_parser = number("0 or from 0.000001 to 1000000"))]
     temperature: Option<f32>,
 
-    /// Keep the likeliest tokens whose probabilities p sum up to Q, from 0 to 1; 1 is off [default: the model's, else 0.95]
+    /// Keep the likeliest tokens whose probabilities p sum up to Q, from 0 to 1; 1 is off [default: the model's, else
+    /// 0.95]
     #[arg(long, value_name = "Q", allow_negative_numbers = true, value_parser = number("from 0 to 1"))]
     top_p: Option<f32>,
 
@@ -45,7 +48,8 @@ struct FilterArgs {
     #[arg(long, value_name = "M", allow_negative_numbers = true, value_parser = number("from 0 to 1"))]
     min_p: Option<f32>,
 
-    /// Keep the tokens with the smallest |-ln p - H|, with H the entropy, whose p sum up to Q, from 0 to 1; 1 is off [default: 1]
+    /// Keep the tokens with the smallest |-ln p - H|, with H the entropy, whose p sum up to Q, from 0 to 1; 1 is off
+    /// [default: 1]
     #[arg(long, value_name = "Q", allow_negative_numbers = true, value_parser = number("from 0 to 1"))]
     typical_p: Option<f32>,
 
@@ -61,23 +65,25 @@ struct FilterArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number("from 0 to 1000"))]
     top_n_sigma: Option<f32>,
 
-    /// XTC: with this probability, of the tokens with p >= --xtc-threshold all but the least likely go, from 0 to 1; 0 is
-    /// off [default: 0]
+    /// XTC: with this probability, of the tokens with p >= --xtc-threshold all but the least likely go, from 0 to 1; 0
+    /// is off [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number("from 0 to 1"))]
     xtc_probability: Option<f32>,
 
     /// See --xtc-probability, from 0 to 0.5 [default: 0.1]
-    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number("from 0 to 0.5"), requires = "xtc_probability")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true,
+          value_parser = number("from 0 to 0.5"), requires = "xtc_probability")]
     xtc_threshold: Option<f32>,
 
-    /// Dynamic temperature, MIN + (MAX - MIN) * (H / ln(number of tokens))^EXPONENT instead of --temperature, from 0.000001
-    /// to 1000000 [default: off]
+    /// Dynamic temperature, MIN + (MAX - MIN) * (H / ln(number of tokens))^EXPONENT instead of --temperature, from
+    /// 0.000001 to 1000000 [default: off]
     #[arg(long, value_name = "MIN", allow_negative_numbers = true, value_parser = number("from 0.000001 to 1000000"),
           requires = "dynatemp_max", conflicts_with = "temperature")]
     dynatemp_min: Option<f32>,
 
     /// See --dynatemp-min, from that to 1000000
-    #[arg(long, value_name = "MAX", allow_negative_numbers = true, value_parser = number("from 0.000001 to 1000000"), requires = "dynatemp_min")]
+    #[arg(long, value_name = "MAX", allow_negative_numbers = true,
+          value_parser = number("from 0.000001 to 1000000"), requires = "dynatemp_min")]
     dynatemp_max: Option<f32>,
 
     /// See --dynatemp-min, from 0 to 100 [default: 1]
@@ -85,13 +91,14 @@ struct FilterArgs {
           requires = "dynatemp_min")]
     dynatemp_exponent: Option<f32>,
 
-    /// Mirostat v2: keep -log2 p <= mu; mu begins at 2 TAU, and after a token is drawn mu -= ETA * (-log2 p - TAU). From 0
-    /// to 100; 0 is off [default: 0]
+    /// Mirostat v2: keep -log2 p <= mu; mu begins at 2 TAU, and after a token is drawn mu -= ETA * (-log2 p - TAU).
+    /// From 0 to 100; 0 is off [default: 0]
     #[arg(long, value_name = "TAU", allow_negative_numbers = true, value_parser = number("from 0 to 100"))]
     mirostat_tau: Option<f32>,
 
     /// See --mirostat-tau, from 0 to 1 [default: 0.1]
-    #[arg(long, value_name = "ETA", allow_negative_numbers = true, value_parser = number("from 0 to 1"), requires = "mirostat_tau")]
+    #[arg(long, value_name = "ETA", allow_negative_numbers = true,
+          value_parser = number("from 0 to 1"), requires = "mirostat_tau")]
     mirostat_eta: Option<f32>,
 
     /// The order of penalties, temperature and filters: notes (Limpid's own), vllm, hf, llama.cpp, or a list such as
@@ -108,7 +115,8 @@ struct FilterArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Penalties")]
 struct PenaltyArgs {
-    /// Where a token occurs in the scope: l / R where l > 0, else l * R, from 0.01 to 100; 1 is off [default: the model's, else 1]
+    /// Where a token occurs in the scope: l / R where l > 0, else l * R, from 0.01 to 100; 1 is off [default: the
+    /// model's, else 1]
     #[arg(long, value_name = "R", allow_negative_numbers = true, value_parser = number("from 0.01 to 100"))]
     repetition_penalty: Option<f32>,
 
@@ -120,13 +128,13 @@ struct PenaltyArgs {
     #[arg(long, value_name = "A", allow_negative_numbers = true, value_parser = number("from -2 to 2"))]
     presence_penalty: Option<f32>,
 
-    /// Which tokens count: output (for the repetition penalty prompt and output), all (prompt and output), or the last so
-    /// many, such as last_64
+    /// Which tokens count: output (for the repetition penalty prompt and output), all (prompt and output), or the last
+    /// so many, such as last_64
     #[arg(long, value_name = "SCOPE", default_value = "output", value_parser = parse::<PenaltyScope>)]
     penalty_scope: PenaltyScope,
 
-    /// DRY: l - MULTIPLIER * BASE^(n - LENGTH) where a token would make a repeat of n >= LENGTH tokens longer, from 0 to
-    /// 100; 0 is off [default: 0]
+    /// DRY: l - MULTIPLIER * BASE^(n - LENGTH) where a token would make a repeat of n >= LENGTH tokens longer, from 0
+    /// to 100; 0 is off [default: 0]
     #[arg(long, value_name = "MULTIPLIER", allow_negative_numbers = true, value_parser = number("from 0 to 100"))]
     dry_multiplier: Option<f32>,
 

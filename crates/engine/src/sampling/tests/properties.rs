@@ -145,7 +145,10 @@ proptest! {
     }
 
     #[test]
-    fn no_filter_removes_everything_and_no_masked_token_is_chosen(logits in logits(60), params in in_any_order(filters())) {
+    fn no_filter_removes_everything_and_no_masked_token_is_chosen(
+        logits in logits(60),
+        params in in_any_order(filters()),
+    ) {
         let any_left = logits.iter().any(|&l| l > f32::NEG_INFINITY);
         let (stages, token) = run(&params, &logits, &history(&[], &[]));
         for (name, kept) in &stages.0 {

@@ -1,7 +1,7 @@
 //! The whole chain restated: plain loops and full sorts, one stage after the other.
 //!
-//! Where a stage compares with a sum of real numbers, whose last bit depends on the order, the sum is the chain's own, after
-//! a look at it.
+//! Where a stage compares with a sum of real numbers, whose last bit depends on the order, the sum is the chain's own,
+//! after a look at it.
 
 use super::*;
 use crate::sampling::rng::{Purpose, Stream};
@@ -164,6 +164,27 @@ fn keep_p(ranked: &mut Ranked, least: f64) {
     ranked.retain(|_| w.next().is_some_and(|w| w as f64 >= least || w == 1 << 40));
 }
 
+fn keep_typical(ranked: &mut Ranked, share: f32) {
+    let max = ranked[0].1;
+    let centre = own(ranked).moments().mean as f32;
+    let p = softmax(ranked);
+    let mean: f64 = p.iter().zip(ranked.iter()).map(|(p, (_, l))| p * f64::from(l - max)).sum();
+    assert!((f64::from(centre) - mean).abs() < 2e-5, "mean {centre}, expected {mean}");
+    let key = |l: f32| ((l - max) - centre).abs();
+    let w = masses(ranked);
+    let mut by_key: Vec<_> = ranked.iter().copied().zip(w).collect();
+    by_key.sort_by(|(a, _), (b, _)| key(a.1).total_cmp(&key(b.1)).then(a.0.cmp(&b.0)));
+    let target = (f64::from(share) * by_key.iter().map(|(_, w)| w).sum::<u64>() as f64).ceil();
+    let mut sum = 0;
+    let reached = by_key.iter().position(|(_, w)| {
+        sum += w;
+        sum as f64 >= target
+    });
+    by_key.truncate(reached.map_or(by_key.len(), |i| i + 1));
+    *ranked = by_key.into_iter().map(|(token, _)| token).collect();
+    rank(ranked);
+}
+
 fn filter(stage: Stage, params: &SamplingParams, past: &History, ranked: &mut Ranked) {
     let max = ranked[0].1;
     let divide = |ranked: &mut Ranked, t: f32| ranked.iter_mut().for_each(|(_, l)| *l /= t);
@@ -186,26 +207,7 @@ fn filter(stage: Stage, params: &SamplingParams, past: &History, ranked: &mut Ra
             let mut w = masses(ranked).into_iter();
             ranked.retain(|_| w.next().is_some_and(|w| w as f64 >= least));
         }
-        Stage::TypicalP if params.typical_p < 1.0 => {
-            let centre = own(ranked).moments().mean as f32;
-            let p = softmax(ranked);
-            let mean: f64 = p.iter().zip(ranked.iter()).map(|(p, (_, l))| p * f64::from(l - max)).sum();
-            assert!((f64::from(centre) - mean).abs() < 2e-5, "mean {centre}, expected {mean}");
-            let key = |l: f32| ((l - max) - centre).abs();
-            let w = masses(ranked);
-            let mut by_key: Vec<_> = ranked.iter().copied().zip(w).collect();
-            by_key.sort_by(|(a, _), (b, _)| key(a.1).total_cmp(&key(b.1)).then(a.0.cmp(&b.0)));
-            let target =
-                (f64::from(params.typical_p) * by_key.iter().map(|(_, w)| w).sum::<u64>() as f64).ceil();
-            let mut sum = 0;
-            let reached = by_key.iter().position(|(_, w)| {
-                sum += w;
-                sum as f64 >= target
-            });
-            by_key.truncate(reached.map_or(by_key.len(), |i| i + 1));
-            *ranked = by_key.into_iter().map(|(token, _)| token).collect();
-            rank(ranked);
-        }
+        Stage::TypicalP if params.typical_p < 1.0 => keep_typical(ranked, params.typical_p),
         Stage::EpsilonCutoff if params.epsilon_cutoff > 0.0 => {
             keep_p(ranked, f64::from(params.epsilon_cutoff));
         }

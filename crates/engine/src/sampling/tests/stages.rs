@@ -22,8 +22,8 @@ const OUT: f32 = f32::NEG_INFINITY;
 
 #[test]
 fn typical_p_ranks_by_the_distance_from_the_entropy() {
-    // -ln p = 0.5222, 1.5222, 2.5222, 3.0222, 3.0222, 4.5222; H = 0.3098 + 0.3322 + 0.2025 + 2 * 0.1472 + 0.0491 = 1.1880.
-    // Distances 0.6658, 0.3342, 1.3342, 1.8342, 1.8342, 3.3342: the order is 1, 0, 2, 3, 4, 5.
+    // -ln p = 0.5222, 1.5222, 2.5222, 3.0222, 3.0222, 4.5222; H = 0.3098 + 0.3322 + 0.2025 + 2 * 0.1472 + 0.0491 =
+    // 1.1880. Distances 0.6658, 0.3342, 1.3342, 1.8342, 1.8342, 3.3342: the order is 1, 0, 2, 3, 4, 5.
     let kept = |typical_p| kept(SamplingParams { typical_p, ..plain() });
     assert_eq!(kept(0.0), [1]);
     assert_eq!(kept(0.21), [1]);
@@ -101,7 +101,7 @@ fn mirostat_bounds_the_surprise_and_follows_it() {
     assert_eq!(kept(params.clone()), [0]);
     let sampler = Sampler::new(&params, &[], &[], 6).expect("valid");
     let mut past = history(&[], &[]);
-    let mut sample = |past: &mut History| sampler.sample(&LOGITS, past, &mut scratch(6), &mut NoTrace);
+    let sample = |past: &mut History| sampler.sample(&LOGITS, past, &mut scratch(6), &mut NoTrace);
     assert_eq!(sample(&mut past), Ok(TokenId(0)));
     assert_eq!(past.mirostat_mu, Some(2.5), "2 - 0.5 * (0 - 1)");
     let (stages, _) = run(&params, &LOGITS, &past);
