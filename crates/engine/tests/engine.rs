@@ -12,7 +12,9 @@ use limpid_engine::model::fake::{FakeConfig, FakeModel};
 use limpid_engine::model::{Batch, BatchRow, Forward, ForwardError, Want};
 use limpid_engine::sampling::{FinishReason, IgnoreEos, SampleError};
 use limpid_engine::trace::{NoTrace, Recorder};
+use limpid_kernels::Cpu;
 use limpid_kernels::buffer::Rows;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Continues `script`: whatever the history, the most likely token after n generated ones is `script[n]`.
@@ -27,6 +29,10 @@ struct Scripted {
 }
 
 impl Forward for Scripted {
+    fn cpu(&self) -> &Arc<Cpu> {
+        self.inner.cpu()
+    }
+
     fn vocab_size(&self) -> usize {
         self.inner.vocab_size()
     }

@@ -14,7 +14,6 @@ use limpid_engine::tokenizer::Detokenizer;
 use limpid_engine::trace::NoTrace;
 use random::Random;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Says which seed it was when a test fails.
 struct Seed(u64);
@@ -67,24 +66,24 @@ fn request(random: &mut Random) -> Request {
     let n_prompt = if random.one_in(4) { random.range(1, 200) } else { random.range(1, 20) };
     let max_tokens = if random.one_in(5) { None } else { Some(random.range(1, 90)) };
     let n_stops = random.range(0, 2);
+    let prompt = (0..n_prompt).map(|_| TokenId(random.range(0, VOCAB_SIZE - 1) as u32)).collect();
+    let sampling = SamplingParams {
+        temperature: random.pick(&[0.0, 0.7, 1.5]),
+        top_p: random.pick(&[1.0, 0.8]),
+        top_k: random.pick(&[0, 10]),
+        repetition_penalty: random.pick(&[1.0, 1.3]),
+        presence_penalty: random.pick(&[0.0, 0.5]),
+        seed: random.next(),
+        min_tokens: if max_tokens.is_some() { 0 } else { random.range(0, 10) as u32 },
+        ignore_eos: random.pick(&[
+            IgnoreEos::No,
+            IgnoreEos::No,
+            IgnoreEos::GenerateThrough,
+            IgnoreEos::Forbid,
+        ]),
+        ..SamplingParams::greedy()
+    };
     Request {
-        prompt: (0..n_prompt).map(|_| TokenId(random.range(0, VOCAB_SIZE - 1) as u32)).collect(),
-        sampling: SamplingParams {
-            temperature: random.pick(&[0.0, 0.7, 1.5]),
-            top_p: random.pick(&[1.0, 0.8]),
-            top_k: random.pick(&[0, 10]),
-            repetition_penalty: random.pick(&[1.0, 1.3]),
-            presence_penalty: random.pick(&[0.0, 0.5]),
-            seed: random.next(),
-            min_tokens: if max_tokens.is_some() { 0 } else { random.range(0, 10) as u32 },
-            ignore_eos: random.pick(&[
-                IgnoreEos::No,
-                IgnoreEos::No,
-                IgnoreEos::GenerateThrough,
-                IgnoreEos::Forbid,
-            ]),
-            ..SamplingParams::greedy()
-        },
         stop: StopParams {
             stop: (0..n_stops)
                 .map(|_| random.pick(&["ab", "the", "q", "zz", "onon", "🦊"]).to_owned())
@@ -93,8 +92,7 @@ fn request(random: &mut Random) -> Request {
             include_stop: random.one_in(2),
         },
         max_tokens,
-        accepted_at: Duration::ZERO,
-        tokenized_at: Duration::ZERO,
+        ..Request::new(prompt, sampling)
     }
 }
 

@@ -11,6 +11,7 @@ use limpid_kernels::Cpu;
 use limpid_kernels::buffer::{AllocError, Rows};
 use limpid_kernels::isa::Isa;
 use limpid_kernels::ops::{self, KvFormat, KvShape};
+use std::sync::Arc;
 
 /// The limits of a [`FakeModel`].
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub struct FakeConfig {
 pub struct FakeModel {
     config: FakeConfig,
     layout: KvLayout,
-    cpu: Cpu,
+    cpu: Arc<Cpu>,
     /// The token at hand as the one number of a key or value.
     number: Rows,
     logits: Rows,
@@ -43,7 +44,7 @@ impl FakeModel {
         let mut number = Rows::new(1, 1)?;
         number.set_n_rows(1);
         let logits = Rows::new(config.max_batch_rows, config.vocab_size)?;
-        Ok(Self { config, layout, cpu: Cpu::new(Isa::Portable, 1), number, logits })
+        Ok(Self { config, layout, cpu: Arc::new(Cpu::new(Isa::Portable, 1)), number, logits })
     }
 
     /// Writes the row's token into its slot in every layer group.
@@ -72,6 +73,10 @@ impl FakeModel {
 }
 
 impl Forward for FakeModel {
+    fn cpu(&self) -> &Arc<Cpu> {
+        &self.cpu
+    }
+
     fn vocab_size(&self) -> usize {
         self.config.vocab_size
     }

@@ -144,6 +144,10 @@ fn record(recorder: &mut dyn Recorder, i: usize, residual: &Rows) {
 }
 
 impl Forward for Model {
+    fn cpu(&self) -> &Arc<Cpu> {
+        &self.cpu
+    }
+
     fn vocab_size(&self) -> usize {
         self.config.vocab_size
     }

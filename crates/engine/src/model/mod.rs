@@ -34,7 +34,9 @@ pub use workspace::BatchLimits;
 use crate::TokenId;
 use crate::kv::{KvCache, KvLayout};
 use crate::trace::Recorder;
+use limpid_kernels::Cpu;
 use limpid_kernels::buffer::Rows;
+use std::sync::Arc;
 
 /// A batch that the model cannot compute. A caller that checks token ids and limits never sees one.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -51,6 +53,9 @@ pub enum ForwardError {
 
 /// What turns tokens into logits: the model, or a fake.
 pub trait Forward: Send {
+    /// What it computes with.
+    fn cpu(&self) -> &Arc<Cpu>;
+
     fn vocab_size(&self) -> usize;
 
     /// The most positions that the model was made for.

@@ -58,6 +58,12 @@ impl Candidates {
         self.items.capacity() * size_of::<Candidate>()
     }
 
+    /// The tokens in play with their logits, in no particular order.
+    pub fn in_play(&self) -> impl Iterator<Item = (TokenId, f32)> {
+        let in_play = self.items.iter().filter(|c| c.logit > f32::NEG_INFINITY);
+        in_play.map(|c| (TokenId(c.id), c.logit))
+    }
+
     /// Starts over with one logit a token. The error is the first token whose logit is NaN, +inf, or too
     /// large to work with.
     pub(super) fn fill(&mut self, logits: &[f32]) -> Result<(), TokenId> {

@@ -48,6 +48,12 @@ impl Sampler {
         })
     }
 
+    /// Draws the random numbers of another of a request's texts than its first.
+    pub fn for_choice(mut self, choice: u32) -> Sampler {
+        self.stream.choice = choice;
+        self
+    }
+
     /// The token after `history`, from the raw logits (one a token of the vocabulary). `scratch` holds
     /// nothing between calls.
     pub fn sample(
@@ -58,11 +64,24 @@ impl Sampler {
         recorder: &mut dyn Recorder,
     ) -> Result<TokenId, SampleError> {
         let position = history.n_output();
+        self.process(logits, history, scratch, recorder)?;
+        let token = if self.greedy { scratch.argmax() } else { self.draw(scratch, position) };
+        token.ok_or(SampleError::NothingLeft { position })
+    }
+
+    /// What the chain makes of `logits`, in `scratch`; nothing is drawn. Beams give it log-probabilities.
+    pub fn process(
+        &self,
+        logits: &[f32],
+        history: &History,
+        scratch: &mut Candidates,
+        recorder: &mut dyn Recorder,
+    ) -> Result<(), SampleError> {
+        let position = history.n_output();
         let bad_logit = |id: TokenId| SampleError::BadLogit { id, value: logits[id.0 as usize], position };
         scratch.fill(logits).map_err(bad_logit)?;
         self.chain.apply(scratch, history, recorder);
-        let token = if self.greedy { scratch.argmax() } else { self.draw(scratch, position) };
-        token.ok_or(SampleError::NothingLeft { position })
+        Ok(())
     }
 
     /// Inverse CDF in descending order of probability: the first token at which the running sum exceeds

@@ -52,12 +52,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let load = accepted_at - reading - tokenize;
 
     let request = Request {
-        prompt: prompt.clone(),
-        sampling: sampling.clone(),
         stop: args.length.stop_params(),
         max_tokens: args.length.max_tokens,
         accepted_at: accepted_at - tokenize,
         tokenized_at: accepted_at,
+        ..Request::new(prompt.clone(), sampling.clone())
     };
     let id = engine.submit(request)?;
     let watch = generate::Watch {

@@ -63,12 +63,14 @@ pub(crate) fn generate(
         prefill.step_is_done();
         for event in events.iter() {
             let released = match event.kind {
-                EventKind::Started => continue,
-                EventKind::Token { id, text } => {
+                EventKind::Started { .. } | EventKind::PromptLogprobs(_) | EventKind::Ended { .. } => {
+                    continue;
+                }
+                EventKind::Token { id, text, .. } => {
                     token_ids.push(id);
                     text
                 }
-                EventKind::Text { text } => text,
+                EventKind::Text { text, .. } => text,
                 EventKind::Finished(finished) => {
                     let finished = finished.clone();
                     return Ok(Generation { text, token_ids, finished, time: start.elapsed() });

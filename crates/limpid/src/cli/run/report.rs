@@ -189,6 +189,7 @@ enum StopJson<'a> {
     },
     MaxTokens,
     Context,
+    TimeLimit,
     Cancelled,
     Error,
 }
@@ -203,6 +204,7 @@ impl<'a> StopJson<'a> {
             FinishReason::StopId { id } => Self::StopToken { token_id: id.0 },
             FinishReason::MaxTokens => Self::MaxTokens,
             FinishReason::Context => Self::Context,
+            FinishReason::TimeLimit => Self::TimeLimit,
             FinishReason::Cancelled => Self::Cancelled,
             FinishReason::Error => Self::Error,
         }
