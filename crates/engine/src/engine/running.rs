@@ -102,6 +102,16 @@ pub(super) struct Tools<'a> {
     pub(super) recorder: &'a mut dyn Recorder,
 }
 
+impl Tools<'_> {
+    /// What follows a sequence is chosen: without a cache its keys and values are not needed any more.
+    fn end_computing(&mut self, sequence: &mut Sequence) {
+        if !self.keeps_kv {
+            self.kv.truncate(sequence.seq, 0);
+            sequence.forget_computed();
+        }
+    }
+}
+
 /// The logits of a batch row.
 #[derive(Clone, Copy)]
 pub(super) struct LogitRow<'a> {
@@ -177,10 +187,6 @@ impl Running {
             }
             let row = last.expect("the last token of a sequence wants logits");
             self.recorder.prefilled(computed_at, sequence.n_prompt());
-            if !tools.keeps_kv {
-                tools.kv.truncate(sequence.seq, 0);
-                sequence.forget_computed();
-            }
             if let Some(logprobs) = self.prompt_logprobs.take() {
                 tools.events.prompt_logprobs(self.id, logprobs);
             }
@@ -214,12 +220,14 @@ impl Running {
         tools: &mut Tools<'_>,
     ) -> Result<Option<bool>, RequestError> {
         if let Some(beams) = &mut self.beams {
-            let is_complete = beams.offer(i, &self.sequences, &self.samplers[0], logits, tools)?;
-            return match is_complete {
-                false => Ok(None),
-                true => Ok(Some(beams.select(&mut self.sequences, self.max_len, tools)?)),
-            };
+            if !beams.offer(i, &self.sequences, &self.samplers[0], logits, tools)? {
+                return Ok(None);
+            }
+            let has_text = beams.select(&mut self.sequences, self.max_len, tools)?;
+            self.sequences.iter_mut().for_each(|beam| tools.end_computing(beam));
+            return Ok(Some(has_text));
         }
+        tools.end_computing(&mut self.sequences[i]);
         if !self.sequences[i].generated().is_empty() {
             return Ok(Some(self.choose_one(i, logits, tools)?));
         }
