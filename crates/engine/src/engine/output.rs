@@ -72,8 +72,11 @@ impl Output {
     }
 
     /// Writes out what was held back for a stop string, and a character that stays incomplete: nothing more will come.
+    /// (One that the prompt left incomplete is no part of a text without tokens.)
     pub(super) fn release(&mut self, out: &mut String) {
-        self.stops.finish(out);
-        self.detokenizer.finish(out);
+        if self.n_tokens > 0 {
+            self.stops.finish(out);
+            self.detokenizer.finish(out);
+        }
     }
 }

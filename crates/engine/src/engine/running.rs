@@ -52,6 +52,7 @@ impl Waiting {
         };
         Running {
             id: self.id,
+            n_prompt: first.n_prompt(),
             sequences: vec![first],
             decoding: self.decoding,
             beams,
@@ -123,6 +124,7 @@ pub(super) struct LogitRow<'a> {
 /// A request that the model works on.
 pub(super) struct Running {
     pub(super) id: RequestId,
+    n_prompt: usize,
     /// All of one prompt. One until the prompt is computed.
     pub(super) sequences: Vec<Sequence>,
     decoding: Decoding,
@@ -159,7 +161,7 @@ impl Running {
 
     pub(super) fn usage(&self) -> Usage {
         Usage {
-            prompt_tokens: self.sequences.first().map_or(0, Sequence::n_prompt),
+            prompt_tokens: self.n_prompt,
             completion_tokens: self.completion_tokens,
             computed_tokens: self.computed_tokens,
         }
@@ -186,7 +188,7 @@ impl Running {
                 continue;
             }
             let row = last.expect("the last token of a sequence wants logits");
-            self.recorder.prefilled(computed_at, sequence.n_prompt());
+            self.recorder.prefilled(computed_at, self.n_prompt);
             if let Some(logprobs) = self.prompt_logprobs.take() {
                 tools.events.prompt_logprobs(self.id, logprobs);
             }
@@ -208,7 +210,7 @@ impl Running {
             return;
         };
         if !logprobs.push(cpu, row.logits, token) {
-            self.error = Some(RequestError::PromptLogits { position: row.position });
+            self.error.get_or_insert(RequestError::PromptLogits { position: row.position });
         }
     }
 
