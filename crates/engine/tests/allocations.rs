@@ -37,7 +37,7 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn decoding_allocates_nothing() {
-    let config = EngineConfig { max_sequences: 5, ..harness::config() };
+    let config = EngineConfig { max_sequences: 5, n_pages: 64, ..harness::config() };
     let mut engine = harness::engine(&config, &[None, Some(20)], None);
     for seed in 0..3 {
         let mut request = harness::request(&[5, 6, 7, 8], 400);
