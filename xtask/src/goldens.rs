@@ -43,6 +43,8 @@ enum Script {
     Tokenizer,
     /// Rendered chats
     Chat,
+    /// Texts and scores of beam search
+    Beams,
 }
 
 pub(crate) fn run(args: &Args) -> Result {
@@ -91,6 +93,7 @@ impl Args {
             Script::Dequant => ("dequant.py", Vec::new()),
             Script::Tokenizer => ("tokenizer_goldens.py", Vec::new()),
             Script::Chat => ("chat_goldens.py", Vec::new()),
+            Script::Beams => ("beams.py", Vec::new()),
         };
         let names = self.names.iter().map(PathBuf::from);
         [repository().join("tools/goldens").join(file)].into_iter().chain(arguments).chain(names).collect()

@@ -106,7 +106,15 @@ fn check(command: &str, runs: &[&[&str]], never_seen: &[(&str, &str)]) {
 
 #[test]
 fn run() {
-    let runs: [&[&str]; 6] = [
+    let long = "a fox and a lamp ".repeat(40);
+    let cut = [&long, "--context", "100", "--context-overflow", "truncate_middle", "--max-tokens", "3"];
+    let beams = [PROMPT, "--num-beams", "2", "--num-return-sequences", "2", "--max-tokens", "3"];
+    let logprobs = ["--logprobs", "2", "--prompt-logprobs", "1"];
+    let asking = [&[PROMPT, "--n", "2", "--seed", "1", "--max-tokens", "3"], &logprobs[..]].concat();
+    let runs: [&[&str]; 9] = [
+        &cut,
+        &beams,
+        &asking,
         &[PROMPT, "--seed", "1"],
         &[PROMPT, "--seed", "1", "--max-tokens", "4"],
         &[PROMPT, "--seed", "1", "--max-tokens", "1"],

@@ -2,6 +2,7 @@
 //! model is the embedded one.
 
 mod bench;
+mod decoding;
 mod files;
 mod folder;
 mod harness;

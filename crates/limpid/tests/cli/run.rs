@@ -45,7 +45,10 @@ fn json_is_one_object_with_the_documented_fields() {
     let fields = [
         "text",
         "token_ids",
+        "sequences",
         "prompt_token_ids",
+        "prompt_logprobs",
+        "dropped",
         "seed",
         "finish_reason",
         "stop",

@@ -3,9 +3,12 @@
 use crate::console::Console;
 use crate::error::CliError;
 use crate::interrupt::Interrupt;
+use crate::output;
 use crate::progress::{Progress, Unit};
 use limpid_engine::TokenId;
+use limpid_engine::decode::{TokenLogprobs, TopLogprob};
 use limpid_engine::engine::{Clock, Engine, EventKind, Events, Finished, RequestId};
+use limpid_engine::sampling::FinishReason;
 use limpid_engine::trace::NoTrace;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -24,7 +27,7 @@ impl Clock for MonotonicClock {
 pub(crate) struct Watch<'a> {
     pub(crate) console: &'a Console,
     pub(crate) interrupt: &'a Interrupt,
-    pub(crate) n_prompt: usize,
+    pub(crate) prompt: &'a [TokenId],
     /// Tokens that one step computes at most.
     pub(crate) prefill_chunk: usize,
     /// Without one every token is preceded by a prefill of all there is.
@@ -33,25 +36,59 @@ pub(crate) struct Watch<'a> {
     pub(crate) streams: bool,
 }
 
-/// What came of a request.
-pub(crate) struct Generation {
+/// A token's log-probability and those of the likeliest in its place.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct TokenLogprob {
+    pub(crate) id: TokenId,
+    pub(crate) logprob: f32,
+    pub(crate) top: Vec<TopLogprob>,
+}
+
+impl TokenLogprob {
+    fn new(id: TokenId, of: TokenLogprobs<'_>) -> Self {
+        Self { id, logprob: of.logprob, top: of.top.to_vec() }
+    }
+}
+
+/// One of a request's texts.
+#[derive(Default)]
+pub(crate) struct Text {
     pub(crate) text: String,
     pub(crate) token_ids: Vec<TokenId>,
+    /// As long as `token_ids`, if they were asked for.
+    pub(crate) logprobs: Vec<TokenLogprob>,
+    pub(crate) reason: Option<FinishReason>,
+    pub(crate) score: Option<f64>,
+}
+
+/// What came of a request.
+pub(crate) struct Generation {
+    /// At least one, of which there may be nothing.
+    pub(crate) texts: Vec<Text>,
+    pub(crate) prompt_logprobs: Option<Vec<TokenLogprob>>,
     pub(crate) finished: Finished,
     /// From the first step to the last.
     pub(crate) time: Duration,
 }
 
-/// Steps until the only request, `id`, is over, and hands out its text as it comes.
+impl Generation {
+    pub(crate) fn first(&self) -> &Text {
+        &self.texts[0]
+    }
+}
+
+/// Steps until the only request, `id`, is over. Writes the text as it comes, if it streams; every text begins with
+/// `echo`.
 pub(crate) fn generate(
     engine: &mut Engine,
     id: RequestId,
     watch: &Watch<'_>,
-    mut write: impl FnMut(&str) -> Result<(), CliError>,
+    echo: String,
 ) -> Result<Generation, CliError> {
     let start = Instant::now();
-    let (mut text, mut token_ids) = (String::new(), Vec::new());
-    let mut prefill = Prefill::start(watch, "prefill", watch.n_prompt);
+    let mut texts = Texts { texts: Vec::new(), echo, prompt_logprobs: None, streams: watch.streams };
+    texts.text(0)?;
+    let mut prefill = Prefill::start(watch, "prefill", watch.prompt.len());
     let mut events = Events::default();
     loop {
         events.clear();
@@ -62,30 +99,72 @@ pub(crate) fn generate(
         }
         prefill.step_is_done();
         for event in events.iter() {
-            let released = match event.kind {
-                EventKind::Started { .. } | EventKind::PromptLogprobs(_) | EventKind::Ended { .. } => {
-                    continue;
+            match event.kind {
+                EventKind::Token { .. } | EventKind::Text { .. } => {
+                    // Its line is erased before text comes.
+                    prefill.end();
+                    texts.take(event.kind, watch.prompt)?;
+                    if watch.shows_recomputing() {
+                        let n_tokens = watch.prompt.len() + texts.texts[0].token_ids.len();
+                        prefill = Prefill::start(watch, "computing again", n_tokens);
+                    }
                 }
-                EventKind::Token { id, text, .. } => {
-                    token_ids.push(id);
-                    text
-                }
-                EventKind::Text { text, .. } => text,
                 EventKind::Finished(finished) => {
+                    let Texts { texts, prompt_logprobs, .. } = texts;
                     let finished = finished.clone();
-                    return Ok(Generation { text, token_ids, finished, time: start.elapsed() });
+                    return Ok(Generation { texts, prompt_logprobs, finished, time: start.elapsed() });
                 }
-            };
-            // Its line is erased before text comes.
-            prefill.end();
-            if !released.is_empty() {
-                text.push_str(released);
-                write(released)?;
-            }
-            if watch.shows_recomputing() {
-                prefill = Prefill::start(watch, "computing again", watch.n_prompt + token_ids.len());
+                other => texts.take(other, watch.prompt)?,
             }
         }
+    }
+}
+
+/// What has come so far.
+struct Texts {
+    texts: Vec<Text>,
+    echo: String,
+    prompt_logprobs: Option<Vec<TokenLogprob>>,
+    streams: bool,
+}
+
+impl Texts {
+    fn take(&mut self, kind: EventKind<'_>, prompt: &[TokenId]) -> Result<(), CliError> {
+        match kind {
+            EventKind::Token { choice, id, text, logprobs } => {
+                let told = self.text(choice)?;
+                told.token_ids.push(id);
+                told.logprobs.extend(logprobs.map(|of| TokenLogprob::new(id, of)));
+                self.append(choice, text)
+            }
+            EventKind::Text { choice, text } => self.append(choice, text),
+            EventKind::PromptLogprobs(logprobs) => {
+                let of_tokens = prompt[1..].iter().zip(logprobs.iter());
+                self.prompt_logprobs = Some(of_tokens.map(|(&id, of)| TokenLogprob::new(id, of)).collect());
+                Ok(())
+            }
+            EventKind::Ended { choice, reason, score } => {
+                let told = self.text(choice)?;
+                (told.reason, told.score) = (Some(reason.clone()), score);
+                Ok(())
+            }
+            EventKind::Started { .. } | EventKind::Finished(_) => Ok(()),
+        }
+    }
+
+    /// The text of a choice, which begins with the echo.
+    fn text(&mut self, choice: usize) -> Result<&mut Text, CliError> {
+        while self.texts.len() <= choice {
+            self.texts.push(Text::default());
+            let echo = self.echo.clone();
+            self.append(self.texts.len() - 1, &echo)?;
+        }
+        Ok(&mut self.texts[choice])
+    }
+
+    fn append(&mut self, choice: usize, text: &str) -> Result<(), CliError> {
+        self.text(choice)?.text.push_str(text);
+        if self.streams && !text.is_empty() { output::write(text) } else { Ok(()) }
     }
 }
 

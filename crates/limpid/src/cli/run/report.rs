@@ -1,11 +1,11 @@
 //! What is said about a run: the summary line and the JSON object.
 
-use super::generate::Generation;
+use super::generate::{Generation, Text, TokenLogprob};
 use crate::machine::{self, ResidentMemory};
 use crate::sizing::{Need, Sizing};
 use crate::units;
 use limpid_engine::TokenId;
-use limpid_engine::engine::Usage;
+use limpid_engine::engine::{Dropped, Finished, Usage};
 use limpid_engine::kv::KvStats;
 use limpid_engine::sampling::{Defaults, FinishReason, Setting};
 use limpid_engine::stats::{RequestTimings, Ttft};
@@ -20,6 +20,7 @@ pub(crate) struct Report<'a> {
     pub(crate) load: Duration,
     pub(crate) memory: MemoryReport,
     pub(crate) defaults: &'a Defaults,
+    pub(crate) dropped: Option<Dropped>,
 }
 
 /// Bytes. What was predicted stands beside what was measured.
@@ -47,9 +48,10 @@ impl MemoryReport {
         kv: KvStats,
         kv_cache: bool,
     ) -> Self {
-        let Usage { prompt_tokens, completion_tokens, .. } = generation.finished.usage;
+        let prompt_tokens = generation.finished.usage.prompt_tokens;
+        let longest = generation.texts.iter().map(|text| text.token_ids.len()).max().unwrap_or(0);
         // The last token's keys and values are never computed: nothing comes after it.
-        let need = sizing.need((prompt_tokens + completion_tokens).saturating_sub(1).max(1));
+        let need = sizing.need((prompt_tokens + longest).saturating_sub(1).max(1));
         let before = before.unwrap_or(ResidentMemory { now: 0, peak: 0 });
         Self {
             need,
@@ -118,10 +120,14 @@ impl Report<'_> {
 
     pub(crate) fn json(&self) -> RunJson<'_> {
         let finished = &self.generation.finished;
+        let first = self.generation.first();
         RunJson {
-            text: &self.generation.text,
-            token_ids: self.generation.token_ids.iter().map(|id| id.0).collect(),
-            prompt_token_ids: self.prompt.iter().map(|id| id.0).collect(),
+            text: &first.text,
+            token_ids: raw_ids(&first.token_ids),
+            sequences: self.generation.texts.iter().map(|text| SequenceJson::new(text, finished)).collect(),
+            prompt_logprobs: self.generation.prompt_logprobs.as_deref().map(logprobs_json),
+            dropped: self.dropped.map(|Dropped { start, n_tokens }| DroppedJson { start, n_tokens }),
+            prompt_token_ids: raw_ids(self.prompt),
             seed: self.seed,
             finish_reason: finished.reason.name(),
             stop: StopJson::new(&finished.reason),
@@ -160,7 +166,12 @@ pub(crate) struct RunJson<'a> {
     text: &'a str,
     /// EOS included.
     token_ids: Vec<u32>,
+    /// All texts, the first one again.
+    sequences: Vec<SequenceJson<'a>>,
     prompt_token_ids: Vec<u32>,
+    prompt_logprobs: Option<Vec<LogprobJson>>,
+    /// What of the prompt was too much.
+    dropped: Option<DroppedJson>,
     seed: u64,
     /// `stop`, `length` or `cancelled`; `stop` says more.
     finish_reason: &'static str,
@@ -169,6 +180,60 @@ pub(crate) struct RunJson<'a> {
     timings: TimingsJson,
     memory: MemoryJson,
     defaults: DefaultsJson,
+}
+
+/// One of several texts.
+#[derive(Serialize)]
+struct SequenceJson<'a> {
+    text: &'a str,
+    token_ids: Vec<u32>,
+    finish_reason: &'static str,
+    stop: StopJson<'a>,
+    /// What the texts are sorted by, if they are.
+    score: Option<f64>,
+    logprobs: Option<Vec<LogprobJson>>,
+}
+
+impl<'a> SequenceJson<'a> {
+    fn new(text: &'a Text, finished: &'a Finished) -> Self {
+        let reason = text.reason.as_ref().unwrap_or(&finished.reason);
+        let is_asked = text.logprobs.len() == text.token_ids.len() && !text.logprobs.is_empty();
+        Self {
+            text: &text.text,
+            token_ids: raw_ids(&text.token_ids),
+            finish_reason: reason.name(),
+            stop: StopJson::new(reason),
+            score: text.score,
+            logprobs: is_asked.then(|| logprobs_json(&text.logprobs)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct LogprobJson {
+    token_id: u32,
+    logprob: f32,
+    /// The likeliest in its place, and their log-probabilities.
+    top: Vec<(u32, f32)>,
+}
+
+fn logprobs_json(logprobs: &[TokenLogprob]) -> Vec<LogprobJson> {
+    let one = |of: &TokenLogprob| LogprobJson {
+        token_id: of.id.0,
+        logprob: of.logprob,
+        top: of.top.iter().map(|top| (top.id.0, top.logprob)).collect(),
+    };
+    logprobs.iter().map(one).collect()
+}
+
+fn raw_ids(ids: &[TokenId]) -> Vec<u32> {
+    ids.iter().map(|id| id.0).collect()
+}
+
+#[derive(Serialize)]
+struct DroppedJson {
+    start: usize,
+    n_tokens: usize,
 }
 
 /// The exact reason.
