@@ -134,6 +134,7 @@ mod tests {
             "dequant.py",
             "tokenizer_goldens.py",
             "chat_goldens.py",
+            "beams.py",
         ];
         assert_eq!(lines(&["--stories", "folder"]).unwrap(), all);
         all.remove(2);

@@ -1,6 +1,7 @@
 //! The subcommands, one a file, and what the parser says.
 
 pub(crate) mod args;
+pub(crate) mod batch;
 pub(crate) mod bench;
 pub(crate) mod detokenize;
 pub(crate) mod inspect;
@@ -44,6 +45,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Run(run::RunArgs),
+    Batch(batch::BatchArgs),
     Inspect(inspect::InspectArgs),
     Tokenize(tokenize::TokenizeArgs),
     Detokenize(detokenize::DetokenizeArgs),

@@ -17,7 +17,8 @@ use crate::machine::{self, AvailableMemory};
 use crate::output;
 use crate::sizing::Sizing;
 use crate::units;
-use generate::{Generation, MonotonicClock, generate};
+pub(crate) use generate::MonotonicClock;
+use generate::{Generation, generate};
 use limpid_engine::TokenId;
 use limpid_engine::engine::{Dropped, Engine, EngineConfig, LengthLimit, PromptLimits, Request};
 use limpid_engine::model::{MemoryPlan, ModelOptions};
@@ -277,6 +278,6 @@ fn warn(console: &Console, tokenizer: &Tokenizer, defaults: &Defaults) {
 }
 
 /// From the system's randomness; of 32 bits, so that it is short to type and exact in every JSON reader.
-fn draw_seed() -> u64 {
+pub(crate) fn draw_seed() -> u64 {
     RandomState::new().hash_one(()) & u64::from(u32::MAX)
 }

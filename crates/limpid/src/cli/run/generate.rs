@@ -5,10 +5,9 @@ use crate::error::CliError;
 use crate::interrupt::Interrupt;
 use crate::output;
 use crate::progress::{Progress, Unit};
+use crate::texts::{Text, TextLogprob, Texts};
 use limpid_engine::TokenId;
-use limpid_engine::decode::{TokenLogprobs, TopLogprob};
 use limpid_engine::engine::{Clock, Engine, EventKind, Events, Finished, RequestId};
-use limpid_engine::sampling::FinishReason;
 use limpid_engine::trace::NoTrace;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -36,36 +35,11 @@ pub(crate) struct Watch<'a> {
     pub(crate) streams: bool,
 }
 
-/// A token's log-probability and those of the likeliest in its place.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct TokenLogprob {
-    pub(crate) id: TokenId,
-    pub(crate) logprob: f32,
-    pub(crate) top: Vec<TopLogprob>,
-}
-
-impl TokenLogprob {
-    fn new(id: TokenId, of: TokenLogprobs<'_>) -> Self {
-        Self { id, logprob: of.logprob, top: of.top.to_vec() }
-    }
-}
-
-/// One of a request's texts.
-#[derive(Default)]
-pub(crate) struct Text {
-    pub(crate) text: String,
-    pub(crate) token_ids: Vec<TokenId>,
-    /// As long as `token_ids`, if they were asked for.
-    pub(crate) logprobs: Vec<TokenLogprob>,
-    pub(crate) reason: Option<FinishReason>,
-    pub(crate) score: Option<f64>,
-}
-
 /// What came of a request.
 pub(crate) struct Generation {
     /// At least one, of which there may be nothing.
     pub(crate) texts: Vec<Text>,
-    pub(crate) prompt_logprobs: Option<Vec<TokenLogprob>>,
+    pub(crate) prompt_logprobs: Option<Vec<TextLogprob>>,
     pub(crate) finished: Finished,
     /// From the first step to the last.
     pub(crate) time: Duration,
@@ -86,8 +60,9 @@ pub(crate) fn generate(
     echo: String,
 ) -> Result<Generation, CliError> {
     let start = Instant::now();
-    let mut texts = Texts { texts: Vec::new(), echo, prompt_logprobs: None, streams: watch.streams };
-    texts.text(0)?;
+    let mut texts = Texts::new(echo);
+    let write = |text: &str| if watch.streams && !text.is_empty() { output::write(text) } else { Ok(()) };
+    write(&texts.echo)?;
     let mut prefill = Prefill::start(watch, "prefill", watch.prompt.len());
     let mut events = Events::default();
     loop {
@@ -103,7 +78,7 @@ pub(crate) fn generate(
                 EventKind::Token { .. } | EventKind::Text { .. } => {
                     // Its line is erased before text comes.
                     prefill.end();
-                    texts.take(event.kind, watch.prompt)?;
+                    write(texts.take(event.kind, watch.prompt))?;
                     if watch.shows_recomputing() {
                         let n_tokens = watch.prompt.len() + texts.texts[0].token_ids.len();
                         prefill = Prefill::start(watch, "computing again", n_tokens);
@@ -114,57 +89,11 @@ pub(crate) fn generate(
                     let finished = finished.clone();
                     return Ok(Generation { texts, prompt_logprobs, finished, time: start.elapsed() });
                 }
-                other => texts.take(other, watch.prompt)?,
+                other => {
+                    texts.take(other, watch.prompt);
+                }
             }
         }
-    }
-}
-
-/// What has come so far.
-struct Texts {
-    texts: Vec<Text>,
-    echo: String,
-    prompt_logprobs: Option<Vec<TokenLogprob>>,
-    streams: bool,
-}
-
-impl Texts {
-    fn take(&mut self, kind: EventKind<'_>, prompt: &[TokenId]) -> Result<(), CliError> {
-        match kind {
-            EventKind::Token { choice, id, text, logprobs } => {
-                let told = self.text(choice)?;
-                told.token_ids.push(id);
-                told.logprobs.extend(logprobs.map(|of| TokenLogprob::new(id, of)));
-                self.append(choice, text)
-            }
-            EventKind::Text { choice, text } => self.append(choice, text),
-            EventKind::PromptLogprobs(logprobs) => {
-                let of_tokens = prompt[1..].iter().zip(logprobs.iter());
-                self.prompt_logprobs = Some(of_tokens.map(|(&id, of)| TokenLogprob::new(id, of)).collect());
-                Ok(())
-            }
-            EventKind::Ended { choice, reason, score } => {
-                let told = self.text(choice)?;
-                (told.reason, told.score) = (Some(reason.clone()), score);
-                Ok(())
-            }
-            EventKind::Started { .. } | EventKind::Finished(_) => Ok(()),
-        }
-    }
-
-    /// The text of a choice, which begins with the echo.
-    fn text(&mut self, choice: usize) -> Result<&mut Text, CliError> {
-        while self.texts.len() <= choice {
-            self.texts.push(Text::default());
-            let echo = self.echo.clone();
-            self.append(self.texts.len() - 1, &echo)?;
-        }
-        Ok(&mut self.texts[choice])
-    }
-
-    fn append(&mut self, choice: usize, text: &str) -> Result<(), CliError> {
-        self.text(choice)?.text.push_str(text);
-        if self.streams && !text.is_empty() { output::write(text) } else { Ok(()) }
     }
 }
 

@@ -1,13 +1,15 @@
 //! What is said about a run: the summary line and the JSON object.
 
-use super::generate::{Generation, Text, TokenLogprob};
+use super::generate::Generation;
 use crate::machine::{self, ResidentMemory};
+use crate::openai::StopJson;
 use crate::sizing::{Need, Sizing};
+use crate::texts::{Text, TextLogprob};
 use crate::units;
 use limpid_engine::TokenId;
 use limpid_engine::engine::{Dropped, Finished, Usage};
 use limpid_engine::kv::KvStats;
-use limpid_engine::sampling::{Defaults, FinishReason, Setting};
+use limpid_engine::sampling::{Defaults, Setting};
 use limpid_engine::stats::{RequestTimings, Ttft};
 use serde::Serialize;
 use std::time::Duration;
@@ -217,8 +219,8 @@ struct LogprobJson {
     top: Vec<(u32, f32)>,
 }
 
-fn logprobs_json(logprobs: &[TokenLogprob]) -> Vec<LogprobJson> {
-    let one = |of: &TokenLogprob| LogprobJson {
+fn logprobs_json(logprobs: &[TextLogprob]) -> Vec<LogprobJson> {
+    let one = |of: &TextLogprob| LogprobJson {
         token_id: of.id.0,
         logprob: of.logprob,
         top: of.top.iter().map(|top| (top.id.0, top.logprob)).collect(),
@@ -234,46 +236,6 @@ fn raw_ids(ids: &[TokenId]) -> Vec<u32> {
 struct DroppedJson {
     start: usize,
     n_tokens: usize,
-}
-
-/// The exact reason.
-#[derive(Serialize)]
-#[serde(tag = "reason", rename_all = "snake_case")]
-enum StopJson<'a> {
-    Eos {
-        token_id: u32,
-    },
-    /// Which of the stop strings, and at which byte of the text it begins.
-    StopString {
-        index: usize,
-        string: &'a str,
-        at: usize,
-    },
-    StopToken {
-        token_id: u32,
-    },
-    MaxTokens,
-    Context,
-    TimeLimit,
-    Cancelled,
-    Error,
-}
-
-impl<'a> StopJson<'a> {
-    fn new(reason: &'a FinishReason) -> Self {
-        match reason {
-            FinishReason::Eos { id } => Self::Eos { token_id: id.0 },
-            FinishReason::StopString { index, text, at } => {
-                Self::StopString { index: *index, string: text, at: *at }
-            }
-            FinishReason::StopId { id } => Self::StopToken { token_id: id.0 },
-            FinishReason::MaxTokens => Self::MaxTokens,
-            FinishReason::Context => Self::Context,
-            FinishReason::TimeLimit => Self::TimeLimit,
-            FinishReason::Cancelled => Self::Cancelled,
-            FinishReason::Error => Self::Error,
-        }
-    }
 }
 
 #[derive(Serialize)]
