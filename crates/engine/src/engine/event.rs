@@ -17,8 +17,8 @@ pub struct Event<'a> {
 
 /// What happened. A request's events come in this order: started, the prompt's log-probabilities, any number of tokens
 /// and texts, an end for each of its texts, finished. `choice` counts a request's texts; the text of one is the
-/// concatenation of all its texts here. Of texts that are compared before they are known (best_of, beams) choice 0 is the
-/// best; what all beams agree on is told early, all else at the end.
+/// concatenation of all that is told of it. Of texts that are compared before they are known (best_of, beams) choice 0
+/// is the best; what all beams agree on is told early, all else at the end.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum EventKind<'a> {
     /// The request left the queue. `dropped`: what of its prompt was too much for the context.

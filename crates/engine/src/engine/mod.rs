@@ -206,8 +206,8 @@ impl Engine {
         true
     }
 
-    /// Ends what is out of time, lets requests start, computes one batch, and appends what happened to `events`. `recorder` is shown what it asks
-    /// for; `NoTrace` asks for nothing, and then looking costs nothing.
+    /// Ends what is out of time, lets requests start, computes one batch, and appends what happened to `events`.
+    /// `recorder` is shown what it asks for; `NoTrace` asks for nothing, and then looking costs nothing.
     pub fn step(&mut self, events: &mut Events, recorder: &mut dyn Recorder) {
         self.end_late(events);
         self.start_waiting(events);
@@ -407,8 +407,8 @@ impl Engine {
         events.finished(waiting.id, Finished { reason, error: None, usage, timings });
     }
 
-    /// Tells what is left to tell of a request, gives back what it held and says that it is over. `cut_off`: why, if its
-    /// texts have not ended by themselves.
+    /// Tells what is left to tell of a request, gives back what it held and says that it is over. `cut_off`: why, if
+    /// its texts have not ended by themselves.
     fn end(&mut self, i: usize, cut_off: Option<FinishReason>, events: &mut Events) {
         let mut running = self.running.remove(i);
         let n_bytes = events.n_bytes();

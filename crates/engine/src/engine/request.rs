@@ -132,8 +132,8 @@ impl PromptLimits {
         Some(Dropped { start, n_tokens })
     }
 
-    /// What of a prompt is dropped so that `asked` tokens fit behind it; nothing where they do, or where no prompt would
-    /// leave room for them.
+    /// What of a prompt is dropped so that `asked` tokens fit behind it; nothing where they do, or where no prompt
+    /// would leave room for them.
     fn overflow(&self, n_prompt: usize, asked: Option<usize>, overflow: ContextOverflow) -> Option<Dropped> {
         let n_kept = match asked {
             Some(asked) => self.max_len.saturating_sub(asked),

@@ -44,7 +44,7 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     Batch(batch::BatchArgs),
     Inspect(inspect::InspectArgs),
     Tokenize(tokenize::TokenizeArgs),

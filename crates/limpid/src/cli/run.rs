@@ -47,10 +47,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
 
     let ReadPrompt { ids: mut prompt, reading, tokenize } = read_prompt(args, &file, &tokenizer, &clock)?;
     let limits = args.limits(&file)?;
-    let dropped = limits.fit_prompt(&mut prompt, args.length.max_tokens, args.limits.context_overflow());
-    if let Some(Dropped { start, n_tokens }) = dropped {
-        console.note(&format!("{n_tokens} tokens of the prompt dropped, from position {start} on"));
-    }
+    let dropped = args.fit_prompt(&limits, &mut prompt, &console);
     let logprobs = args.logprobs.params(&decoding);
 
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
@@ -101,12 +98,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
         defaults: &defaults,
         dropped,
     };
-    if args.json {
+    tell(&report, args.json, &console)
+}
+
+/// Says what there is to say of a run that is over.
+fn tell(report: &Report<'_>, as_json: bool, console: &Console) -> Result<ExitCode, CliError> {
+    if as_json {
         output::write_json(&report.json())?;
     } else {
         console.summary(&report.summary());
     }
-    Ok(match generation.finished.reason {
+    Ok(match report.generation.finished.reason {
         FinishReason::Cancelled => ExitCode::from(INTERRUPTED),
         _ => ExitCode::SUCCESS,
     })
@@ -163,6 +165,20 @@ pub(crate) struct RunSize {
 }
 
 impl RunArgs {
+    /// Drops what `--context-overflow` says of a prompt that is too long, and says so.
+    fn fit_prompt(
+        &self,
+        limits: &PromptLimits,
+        prompt: &mut Vec<TokenId>,
+        console: &Console,
+    ) -> Option<Dropped> {
+        let dropped = limits.fit_prompt(prompt, self.length.max_tokens, self.limits.context_overflow());
+        if let Some(Dropped { start, n_tokens }) = dropped {
+            console.note(&format!("{n_tokens} tokens of the prompt dropped, from position {start} on"));
+        }
+        dropped
+    }
+
     fn sizing<'a>(
         &self,
         plan: &'a MemoryPlan<'a>,

@@ -9,8 +9,8 @@ use limpid_engine::engine::{Dropped, Finished};
 use limpid_engine::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
 
-/// The body of an answer. Beside OpenAI's fields it has the seed, what was dropped of the prompt, and of each choice the
-/// exact reason of its end and its score, if it was ranked. `created`: seconds since 1970.
+/// The body of an answer. Beside OpenAI's fields it has the seed, what was dropped of the prompt, and of each choice
+/// the exact reason of its end and its score, if it was ranked. `created`: seconds since 1970.
 pub(crate) fn answer(
     ask: &Ask,
     texts: &Texts,
