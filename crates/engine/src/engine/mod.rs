@@ -1,7 +1,8 @@
 //! The engine: submit, cancel, step.
 //!
 //! A synchronous state machine over a [`Forward`]. It does nothing between calls, and its clock is the caller's: time
-//! is only reported, never decides anything. So a test can drive it with a fake model and a seed.
+//! is only reported, and decides nothing but when a time limit is up. So a test can drive it with a fake model and a
+//! seed.
 //!
 //! - `request`: what a caller asks.  `event`: what the engine says.
 //! - `running`: a request while it waits and runs.  `sequence`: one token stream of it.  `output`: its text.

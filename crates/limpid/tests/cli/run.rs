@@ -45,10 +45,7 @@ fn json_is_one_object_with_the_documented_fields() {
     let fields = [
         "text",
         "token_ids",
-        "sequences",
         "prompt_token_ids",
-        "prompt_logprobs",
-        "dropped",
         "seed",
         "finish_reason",
         "stop",
@@ -56,6 +53,9 @@ fn json_is_one_object_with_the_documented_fields() {
         "timings",
         "memory",
         "defaults",
+        "dropped",
+        "prompt_logprobs",
+        "sequences",
     ];
     assert_eq!(keys(&json), fields);
     let timings = [

@@ -168,12 +168,7 @@ pub(crate) struct RunJson<'a> {
     text: &'a str,
     /// EOS included.
     token_ids: Vec<u32>,
-    /// All texts, the first one again.
-    sequences: Vec<SequenceJson<'a>>,
     prompt_token_ids: Vec<u32>,
-    prompt_logprobs: Option<Vec<LogprobJson>>,
-    /// What of the prompt was too much.
-    dropped: Option<DroppedJson>,
     seed: u64,
     /// `stop`, `length` or `cancelled`; `stop` says more.
     finish_reason: &'static str,
@@ -182,6 +177,11 @@ pub(crate) struct RunJson<'a> {
     timings: TimingsJson,
     memory: MemoryJson,
     defaults: DefaultsJson,
+    /// What of the prompt was too much.
+    dropped: Option<DroppedJson>,
+    prompt_logprobs: Option<Vec<LogprobJson>>,
+    /// All texts, the first one again.
+    sequences: Vec<SequenceJson<'a>>,
 }
 
 /// One of several texts.
