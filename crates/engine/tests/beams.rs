@@ -7,10 +7,15 @@ use harness::{Outcome, TickingClock, run_alone, run_to_end};
 use limpid_engine::TokenId;
 use limpid_engine::decode::{BeamParams, Choices, Decoding, EarlyStopping, LogprobParams, LogprobsMode};
 use limpid_engine::engine::{Engine, EngineConfig, EventKind, Events, Request, SubmitError};
+use limpid_engine::kv::{KvCache, KvLayout};
+use limpid_engine::model::fake::{FakeConfig, FakeModel};
+use limpid_engine::model::{Batch, Forward, ForwardError, check_batch};
 use limpid_engine::sampling::{FinishReason, IgnoreEos, SamplingParams};
 use limpid_engine::tokenizer::Tokenizer;
-use limpid_engine::trace::NoTrace;
+use limpid_engine::trace::{NoTrace, Recorder};
 use limpid_engine::weights::WeightsFile;
+use limpid_kernels::Cpu;
+use limpid_kernels::buffer::Rows;
 use serde_json::Value;
 use std::sync::Arc;
 use support::{Bench, Setup, goldens};
@@ -264,4 +269,113 @@ fn what_does_not_go_together_is_refused_by_name() {
     assert_eq!(refused(&choices(0, 2)), "n is 0, allowed is 1 or more");
     let error = refused(&|r| r.logprobs.prompt = Some(101));
     assert_eq!(error, "prompt_logprobs is 101, allowed is from 0 to 100");
+}
+
+/// The same logits whatever came before, and no room for more rows of them than sequences.
+struct Constant {
+    inner: FakeModel,
+    logits: Rows,
+    row: Vec<f32>,
+}
+
+impl Forward for Constant {
+    fn cpu(&self) -> &Arc<Cpu> {
+        self.inner.cpu()
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.inner.vocab_size()
+    }
+
+    fn context_length(&self) -> usize {
+        self.inner.context_length()
+    }
+
+    fn kv_layout(&self) -> &KvLayout {
+        self.inner.kv_layout()
+    }
+
+    fn max_batch_rows(&self) -> usize {
+        self.inner.max_batch_rows()
+    }
+
+    fn max_logit_rows(&self) -> usize {
+        config().max_sequences
+    }
+
+    fn forward(
+        &mut self,
+        batch: &Batch,
+        kv: &mut KvCache,
+        recorder: &mut dyn Recorder,
+    ) -> Result<&Rows, ForwardError> {
+        check_batch(self, batch)?;
+        self.inner.forward(batch, kv, recorder)?;
+        self.logits.set_n_rows(batch.n_logits());
+        (0..batch.n_logits()).for_each(|i| self.logits.row_mut(i).copy_from_slice(&self.row));
+        Ok(&self.logits)
+    }
+}
+
+/// An engine whose model gives these tokens these probabilities, and all others next to none.
+fn constant(probabilities: &[(TokenId, f64)], kv_cache: bool) -> Engine {
+    let config = EngineConfig { kv_cache, ..config() };
+    let inner = FakeModel::new(FakeConfig {
+        vocab_size: harness::VOCAB_SIZE,
+        context_length: config.context_length,
+        max_batch_rows: config.prefill_chunk + config.max_sequences - 1,
+        windows: vec![None],
+        poison: None,
+    });
+    let mut row = vec![-30.0; harness::VOCAB_SIZE];
+    probabilities.iter().for_each(|&(id, p)| row[id.0 as usize] = libm::log(p) as f32);
+    let logits = Rows::new(config.max_sequences, harness::VOCAB_SIZE).expect("memory");
+    let model = Constant { inner: inner.expect("memory"), logits, row };
+    let clock = Box::new(TickingClock::default());
+    Engine::new(Box::new(model), harness::tokenizer(), config, clock).expect("these go together")
+}
+
+#[test]
+fn a_text_that_ends_below_the_first_num_beams_is_forgotten() {
+    let (a, b) = (harness::A, TokenId(4));
+    let run = |probabilities: &[(TokenId, f64)]| {
+        let prompt = harness::ids(&[3]);
+        let request = Request::new(prompt, SamplingParams::greedy());
+        run_alone(
+            constant(probabilities, true),
+            Request { max_tokens: Some(3), decoding: beams(2), ..request },
+        )
+        .all_tokens()
+    };
+    // EOS at once would score best, but it is the third of the first step.
+    let found = run(&[(a, 0.4), (b, 0.35), (harness::EOS, 0.25)]);
+    assert_eq!(found, [vec![a, a, a], vec![a, a, b]]);
+    // The first ends; of the others the second of those that end is the third again.
+    let found = run(&[(harness::EOS, 0.4), (a, 0.3), (harness::END, 0.2), (b, 0.1)]);
+    assert_eq!(found, [vec![harness::EOS], vec![a, harness::EOS]]);
+}
+
+#[test]
+fn candidates_are_enough_where_many_ids_end_a_text() {
+    let ends = [10, 11, 12, 13, 14].map(TokenId);
+    let others = ends[1..].iter().map(|&id| (id, 0.15));
+    let probabilities: Vec<_> = others.chain([(ends[0], 0.21), (harness::A, 0.14)]).collect();
+    let mut request = greedy(&[3], 8);
+    request.stop.stop_token_ids = ends.to_vec();
+    let params =
+        BeamParams { length_penalty: 2.0, early_stopping: EarlyStopping::Never, ..BeamParams::new(1) };
+    request.decoding = Decoding::Beams(params);
+    let outcome = run_alone(constant(&probabilities, true), request);
+    assert_eq!(outcome.tokens.len(), 8, "longer texts gain: {:?}", outcome.tokens);
+}
+
+#[test]
+fn a_scored_prompt_takes_no_more_logits_than_there_is_room_for() {
+    for kv_cache in [true, false] {
+        let mut request = greedy(&[3; 60], 4);
+        request.logprobs.prompt = Some(0);
+        let outcome = run_alone(constant(&[(harness::A, 1.0)], kv_cache), request);
+        assert_eq!(outcome.finished().error, None);
+        assert_eq!(outcome.prompt_logprobs.map(|logprobs| logprobs.len()), Some(59));
+    }
 }
