@@ -20,7 +20,7 @@ pub use request::{ContextOverflow, Dropped, LengthLimit, PromptLimits, Request, 
 
 use crate::TokenId;
 use crate::decode::Decoding;
-use crate::kv::{KvCache, KvGroupLayout, KvStats, NO_PAGE};
+use crate::kv::{KvCache, KvStats, NO_PAGE};
 use crate::model::{Batch, Forward, ForwardError, Want};
 use crate::sampling::{Candidates, FinishReason, ParamError, Sampler, StopMatcher};
 use crate::scheduler::{Budget, FreePages};
@@ -29,7 +29,6 @@ use crate::tokenizer::Tokenizer;
 use crate::trace::{Recorder, What};
 use limpid_kernels::Cpu;
 use limpid_kernels::buffer::AllocError;
-use limpid_kernels::ops::PAGE_LEN;
 use output::TokenLimit;
 use running::{LogitRow, Running, Tools, Waiting};
 use sequence::Sequence;
@@ -132,7 +131,8 @@ impl Engine {
         if self.waiting.len() >= max_waiting {
             return Err(SubmitError::QueueFull { max_waiting });
         }
-        self.check_decoding(&request)?;
+        request.validate()?;
+        self.check_width(&request.decoding)?;
         let Request { mut prompt, sampling, stop, max_tokens: asked, decoding, .. } = request;
         let width = decoding.width();
         let limits = self.limits(prompt.len(), width);
@@ -167,33 +167,19 @@ impl Engine {
         Ok(id)
     }
 
-    /// Refuses what does not go together about the sequences of a request.
-    fn check_decoding(&self, request: &Request) -> Result<(), SubmitError> {
-        let max_sequences = self.config.max_sequences;
-        request.decoding.validate()?;
-        request.logprobs.validate()?;
-        let width = request.decoding.width();
-        let too_wide = |name| {
-            let allowed = format!("at most {max_sequences}, the sequences that run at the same time");
-            Err(ParamError::new(name, width, &allowed).into())
-        };
-        match &request.decoding {
-            Decoding::Choices(choices) if width > max_sequences => {
-                too_wide(if choices.are_ranked() { "best_of" } else { "n" })
-            }
-            Decoding::Choices(_) => Ok(()),
-            Decoding::Beams(_) if width > max_sequences => too_wide("num_beams"),
-            Decoding::Beams(_) if request.sampling.temperature != 0.0 => {
-                let allowed = "0 with num_beams: beams do not draw";
-                Err(ParamError::new("temperature", request.sampling.temperature, allowed).into())
-            }
-            Decoding::Beams(_) => match request.logprobs.output {
-                Some(n) if n > 0 => {
-                    Err(ParamError::new("logprobs", n, "0 with num_beams: that of the chosen token").into())
-                }
-                _ => Ok(()),
-            },
+    /// Refuses a request with more sequences than can run at the same time.
+    fn check_width(&self, decoding: &Decoding) -> Result<(), ParamError> {
+        let (width, most) = (decoding.width(), self.config.max_sequences);
+        if width <= most {
+            return Ok(());
         }
+        let name = match decoding {
+            Decoding::Choices(choices) if choices.are_ranked() => "best_of",
+            Decoding::Choices(_) => "n",
+            Decoding::Beams(_) => "num_beams",
+        };
+        let allowed = format!("at most {most}, the sequences that run at the same time");
+        Err(ParamError::new(name, width, &allowed))
     }
 
     /// Ends a request at once and gives its pages back. False if it has ended already.
@@ -300,13 +286,9 @@ impl Engine {
     /// The pages, by layer group, that `width` sequences of up to `max_len` positions need at worst. Whole pages of
     /// their prompt are shared, if they are kept at all.
     fn claim(&self, n_prompt: usize, max_len: usize, width: usize) -> Vec<usize> {
-        let n_pages = max_len.div_ceil(PAGE_LEN);
-        let n_shared = if self.config.kv_cache { n_prompt / PAGE_LEN } else { 0 };
-        let of_group = |group: &KvGroupLayout| {
-            let alone = group.pages_needed(max_len, self.config.prefill_chunk);
-            (width * alone).min(n_shared + width * (n_pages - n_shared))
-        };
-        self.kv.layout().groups.iter().map(of_group).collect()
+        let (n_shared, n_new) = (if self.config.kv_cache { n_prompt } else { 0 }, self.config.prefill_chunk);
+        let groups = &self.kv.layout().groups;
+        groups.iter().map(|group| group.pages_needed_by(width, n_shared, max_len, n_new)).collect()
     }
 
     /// Ends the requests whose time is up.

@@ -46,6 +46,25 @@ impl Request {
             tokenized_at: Duration::ZERO,
         }
     }
+
+    /// Refuses what is out of range or does not go together, whatever the model and the engine's limits are.
+    pub fn validate(&self) -> Result<(), ParamError> {
+        self.sampling.validate()?;
+        self.decoding.validate()?;
+        self.logprobs.validate()?;
+        let Decoding::Beams(_) = self.decoding else { return Ok(()) };
+        let temperature = self.sampling.temperature;
+        if temperature != 0.0 {
+            let allowed = "0 with num_beams: beams do not draw";
+            return Err(ParamError::new("temperature", temperature, allowed));
+        }
+        match self.logprobs.output {
+            Some(n) if n > 0 => {
+                Err(ParamError::new("logprobs", n, "0 with num_beams: that of the chosen token"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What becomes of a prompt that leaves too little room for `max_tokens`, or none at all.

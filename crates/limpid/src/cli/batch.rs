@@ -111,6 +111,7 @@ impl BatchArgs {
             max_rows: self.compute.prefill_chunk + self.sequences - 1,
             max_logit_rows: self.sequences + PROMPT_LOGIT_ROWS,
             n_sequences: self.sequences,
+            n_shared: 0,
         };
         let context_length = self.context_length(file, &sizing)?;
         let limits = sizing.limits(context_length);

@@ -45,13 +45,13 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Run(Box<run::RunArgs>),
-    Batch(batch::BatchArgs),
     Inspect(inspect::InspectArgs),
     Tokenize(tokenize::TokenizeArgs),
     Detokenize(detokenize::DetokenizeArgs),
     Logits(logits::LogitsArgs),
     Perplexity(perplexity::PerplexityArgs),
     Bench(bench::BenchArgs),
+    Batch(batch::BatchArgs),
 }
 
 /// What the parser has to say instead of a command: help and version go to standard output, all else is an error in one

@@ -49,6 +49,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let limits = args.limits(&file)?;
     let dropped = args.fit_prompt(&limits, &mut prompt, &console);
     let logprobs = args.logprobs.params(&decoding);
+    let request = Request {
+        stop: args.length.stop_params(),
+        max_tokens: args.length.max_tokens,
+        decoding,
+        logprobs,
+        time_limit: args.limits.time_limit(),
+        ..Request::new(prompt.clone(), sampling.clone())
+    };
+    request.validate()?;
 
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
     let sizing = args.sizing(&plan, prompt.len(), decoding.width(), logprobs.prompt.is_some());
@@ -60,17 +69,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     interrupt.loading_is_done();
     let load = accepted_at - reading - tokenize;
 
-    let request = Request {
-        stop: args.length.stop_params(),
-        max_tokens: args.length.max_tokens,
-        decoding,
-        logprobs,
-        time_limit: args.limits.time_limit().map(|limit| limit + tokenize),
-        accepted_at: accepted_at - tokenize,
-        tokenized_at: accepted_at,
-        ..Request::new(prompt.clone(), sampling.clone())
-    };
-    let id = engine.submit(request)?;
+    let accepted_at = accepted_at - tokenize;
+    let id = engine.submit(Request { accepted_at, tokenized_at: accepted_at + tokenize, ..request })?;
     let watch = generate::Watch {
         console: &console,
         interrupt: &interrupt,
@@ -195,6 +195,7 @@ impl RunArgs {
             max_rows: prefill_chunk.saturating_add(width - 1),
             max_logit_rows: width - 1 + n_scored,
             n_sequences: width,
+            n_shared: if self.no_kv_cache { 0 } else { n_prompt },
         }
     }
 

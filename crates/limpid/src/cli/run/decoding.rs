@@ -146,7 +146,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OverflowName::Error)]
     context_overflow: OverflowName,
 
-    /// End after so many seconds, from 0.001 to 1000000, counted from when the model is ready. How far the text comes
+    /// End after so many seconds, from 0.001 to 1000000, loading the model left out. How far the text comes
     /// depends on the machine
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
     time_limit_s: Option<Duration>,
