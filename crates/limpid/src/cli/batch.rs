@@ -32,7 +32,8 @@ use std::time::{Instant, SystemTime};
 /// IN has OpenAI's batch lines, a JSON object each: custom_id, method, url (/v1/completions or /v1/chat/completions)
 /// and body. OUT gets one line for each, in the same order; a request that cannot be answered has an error in its
 /// place, and the others go on. Every answer is the one that its request gets alone, whatever runs beside it; a request
-/// without a seed is given one, which its answer names.
+/// without a seed is given one, which its answer names. Ctrl-C leaves the answers that are complete, with exit code
+/// 130.
 #[derive(Args)]
 pub(crate) struct BatchArgs {
     #[command(flatten)]

@@ -13,6 +13,7 @@ fn help_of_every_command_is_on_standard_output() {
         &["logits", "--help"],
         &["perplexity", "--help"],
         &["bench", "--help"],
+        &["batch", "--help"],
     ] {
         let outcome = limpid(args).success();
         assert!(outcome.stdout.contains("Usage: limpid"), "{args:?}");
@@ -23,7 +24,15 @@ fn help_of_every_command_is_on_standard_output() {
 #[test]
 fn help_of_run_groups_options_and_names_ranges_and_defaults() {
     let help = limpid(&["run", "--help"]).success().stdout;
-    for heading in ["Prompt:", "Length and stopping:", "Sampling:", "Computing:", "Output:"] {
+    for heading in [
+        "Prompt:",
+        "Length and stopping:",
+        "Sampling:",
+        "Several texts and beams:",
+        "Log-probabilities:",
+        "Computing:",
+        "Output:",
+    ] {
         assert!(help.contains(heading), "{heading}");
     }
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
