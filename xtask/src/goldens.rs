@@ -45,6 +45,8 @@ enum Script {
     Chat,
     /// What peers make of logits
     Sampling,
+    /// Texts and scores of beam search
+    Beams,
 }
 
 pub(crate) fn run(args: &Args) -> Result {
@@ -94,6 +96,7 @@ impl Args {
             Script::Tokenizer => ("tokenizer_goldens.py", Vec::new()),
             Script::Chat => ("chat_goldens.py", Vec::new()),
             Script::Sampling => ("sampling_goldens.py", Vec::new()),
+            Script::Beams => ("beams.py", Vec::new()),
         };
         let names = self.names.iter().map(PathBuf::from);
         [repository().join("tools/goldens").join(file)].into_iter().chain(arguments).chain(names).collect()
@@ -135,6 +138,7 @@ mod tests {
             "tokenizer_goldens.py",
             "chat_goldens.py",
             "sampling_goldens.py",
+            "beams.py",
         ];
         assert_eq!(lines(&["--stories", "folder"]).unwrap(), all);
         all.remove(2);

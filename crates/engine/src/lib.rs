@@ -7,6 +7,7 @@
 pub struct TokenId(pub u32);
 
 pub mod chat;
+pub mod decode;
 pub mod engine;
 pub mod evaluation;
 pub mod kv;

@@ -111,6 +111,11 @@ impl RequestRecorder {
         self.n_output += 1;
     }
 
+    /// Content is handed over whose tokens were counted before.
+    pub fn content(&mut self, at: Duration) {
+        self.first_content.get_or_insert(at);
+    }
+
     /// The times so far.
     pub fn timings(&self) -> RequestTimings {
         RequestTimings {

@@ -3,6 +3,7 @@
 mod harness;
 
 use limpid_engine::TokenId;
+use limpid_engine::decode::{Choices, Decoding, LogprobsMode};
 use limpid_engine::engine::{EngineConfig, Events};
 use limpid_engine::sampling::{
     Candidates, History, IgnoreEos, PenaltyScope, Sampler, SamplingParams, StopParams,
@@ -40,7 +41,7 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn decoding_allocates_nothing() {
-    let config = EngineConfig { max_sequences: 3, ..harness::config() };
+    let config = EngineConfig { max_sequences: 5, n_pages: 64, ..harness::config() };
     let mut engine = harness::engine(&config, &[None, Some(20)], None);
     for seed in 0..3 {
         let mut request = harness::request(&[5, 6, 7, 8], 400);
@@ -58,6 +59,11 @@ fn decoding_allocates_nothing() {
         };
         request.stop =
             StopParams { stop: vec!["never said".into(), "zzzzzz".into()], ..StopParams::default() };
+        if seed == 2 {
+            request.decoding = Decoding::Choices(Choices { n: 3, best_of: 3 });
+            request.logprobs.output = Some(3);
+            request.logprobs.mode = LogprobsMode::Processed;
+        }
         engine.submit(request).unwrap();
     }
     let mut events = Events::default();
@@ -73,7 +79,7 @@ fn decoding_allocates_nothing() {
     let before = N_ALLOCATIONS.get();
     let n_tokens: usize = (0..300).map(|_| step(&mut engine)).sum();
     assert_eq!(N_ALLOCATIONS.get() - before, 0);
-    assert_eq!((n_tokens, engine.n_running()), (900, 3));
+    assert_eq!((n_tokens, engine.n_running()), (1500, 3));
 }
 
 #[test]

@@ -6,15 +6,17 @@ mod harness;
 #[path = "support/random.rs"]
 mod random;
 
-use harness::{Log, Outcome, VOCAB_SIZE};
+use harness::{Log, Outcome, Text, VOCAB_SIZE};
 use limpid_engine::TokenId;
-use limpid_engine::engine::{Engine, EngineConfig, Events, Request, RequestId, SubmitError};
+use limpid_engine::decode::{BeamParams, Choices, Decoding, EarlyStopping, LogprobParams, LogprobsMode};
+use limpid_engine::engine::{
+    ContextOverflow, Dropped, Engine, EngineConfig, Events, Request, RequestId, SubmitError,
+};
 use limpid_engine::sampling::{FinishReason, IgnoreEos, SamplingParams, StopParams};
 use limpid_engine::tokenizer::Detokenizer;
 use limpid_engine::trace::NoTrace;
 use random::Random;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Says which seed it was when a test fails.
 struct Seed(u64);
@@ -67,24 +69,29 @@ fn request(random: &mut Random) -> Request {
     let n_prompt = if random.one_in(4) { random.range(1, 200) } else { random.range(1, 20) };
     let max_tokens = if random.one_in(5) { None } else { Some(random.range(1, 90)) };
     let n_stops = random.range(0, 2);
+    let decoding = decoding(random);
+    let is_alone = decoding.width() == 1;
+    // What several sequences have room for depends on what they share: that is not to be told from one.
+    let max_tokens = if is_alone { max_tokens } else { max_tokens.or(Some(20)) };
+    let is_beams = matches!(decoding, Decoding::Beams(_));
+    let prompt = (0..n_prompt).map(|_| TokenId(random.range(0, VOCAB_SIZE - 1) as u32)).collect();
+    let sampling = SamplingParams {
+        temperature: if is_beams { 0.0 } else { random.pick(&[0.0, 0.7, 1.5]) },
+        top_p: random.pick(&[1.0, 0.8]),
+        top_k: random.pick(&[0, 10]),
+        repetition_penalty: random.pick(&[1.0, 1.3]),
+        presence_penalty: random.pick(&[0.0, 0.5]),
+        seed: random.next(),
+        min_tokens: if max_tokens.is_some() { 0 } else { random.range(0, 10) as u32 },
+        ignore_eos: random.pick(&[
+            IgnoreEos::No,
+            IgnoreEos::No,
+            IgnoreEos::GenerateThrough,
+            IgnoreEos::Forbid,
+        ]),
+        ..SamplingParams::greedy()
+    };
     Request {
-        prompt: (0..n_prompt).map(|_| TokenId(random.range(0, VOCAB_SIZE - 1) as u32)).collect(),
-        sampling: SamplingParams {
-            temperature: random.pick(&[0.0, 0.7, 1.5]),
-            top_p: random.pick(&[1.0, 0.8]),
-            top_k: random.pick(&[0, 10]),
-            repetition_penalty: random.pick(&[1.0, 1.3]),
-            presence_penalty: random.pick(&[0.0, 0.5]),
-            seed: random.next(),
-            min_tokens: if max_tokens.is_some() { 0 } else { random.range(0, 10) as u32 },
-            ignore_eos: random.pick(&[
-                IgnoreEos::No,
-                IgnoreEos::No,
-                IgnoreEos::GenerateThrough,
-                IgnoreEos::Forbid,
-            ]),
-            ..SamplingParams::greedy()
-        },
         stop: StopParams {
             stop: (0..n_stops)
                 .map(|_| random.pick(&["ab", "the", "q", "zz", "onon", "🦊"]).to_owned())
@@ -93,8 +100,33 @@ fn request(random: &mut Random) -> Request {
             include_stop: random.one_in(2),
         },
         max_tokens,
-        accepted_at: Duration::ZERO,
-        tokenized_at: Duration::ZERO,
+        context_overflow: match random.range(0, 3) {
+            0 if is_alone => ContextOverflow::TruncateLeft,
+            1 if is_alone => ContextOverflow::TruncateMiddle,
+            _ => ContextOverflow::Error,
+        },
+        logprobs: LogprobParams {
+            output: random.one_in(3).then(|| if is_beams { 0 } else { random.range(0, 3) }),
+            prompt: random.one_in(4).then(|| random.range(0, 3)),
+            mode: random.pick(&[LogprobsMode::Raw, LogprobsMode::Processed]),
+        },
+        decoding,
+        ..Request::new(prompt, sampling)
+    }
+}
+
+fn decoding(random: &mut Random) -> Decoding {
+    let n = random.range(1, 3);
+    match random.range(0, 4) {
+        0 => Decoding::Choices(Choices { n, best_of: n }),
+        1 => Decoding::Choices(Choices { n, best_of: n + random.range(0, 2) }),
+        2 => Decoding::Beams(BeamParams {
+            num_beams: n,
+            length_penalty: random.pick(&[-1.0, 0.0, 1.0]),
+            early_stopping: random.pick(&[EarlyStopping::True, EarlyStopping::False, EarlyStopping::Never]),
+            num_return_sequences: random.range(1, n),
+        }),
+        _ => Decoding::default(),
     }
 }
 
@@ -119,18 +151,25 @@ impl Simulation {
     }
 
     fn submit(&mut self, arrival: &Arrival, config: &EngineConfig) {
+        let request = &arrival.request;
         let max_len = config.context_length.min(config.n_pages * 64);
-        let n_prompt = arrival.request.prompt.len();
-        let is_too_long = n_prompt + arrival.request.max_tokens.unwrap_or(1) > max_len;
-        match self.engine.submit(arrival.request.clone()) {
+        let is_cut = request.context_overflow != ContextOverflow::Error;
+        let n_wanted = request.max_tokens.unwrap_or(1);
+        let is_too_long = (if is_cut { 1 } else { request.prompt.len() }) + n_wanted > max_len;
+        let is_alone = request.decoding.width() == 1;
+        match self.engine.submit(request.clone()) {
             Ok(id) => {
                 assert!(!is_too_long);
                 let cancel_at_step = arrival.cancelled_after.map(|after| arrival.at_step + after);
-                self.submitted.push(Submitted { id, request: arrival.request.clone(), cancel_at_step });
+                self.submitted.push(Submitted { id, request: request.clone(), cancel_at_step });
             }
             Err(SubmitError::QueueFull { .. }) => assert_eq!(self.engine.n_waiting(), config.max_waiting),
-            Err(SubmitError::Param(error)) => assert_eq!(error.name, "min_tokens"),
-            Err(error) => assert!(is_too_long, "{error}"),
+            Err(SubmitError::Param(error)) if error.name == "min_tokens" => {}
+            Err(SubmitError::Param(error)) => {
+                assert!(["n", "best_of", "num_beams"].contains(&&*error.name), "{error}");
+                assert!(request.decoding.width() > config.max_sequences);
+            }
+            Err(error) => assert!(is_too_long || !is_alone, "{error}"),
         }
     }
 
@@ -172,30 +211,38 @@ impl Simulation {
 
 fn check_usage(outcome: &Outcome, request: &Request, kv_cache: bool) {
     let usage = outcome.finished().usage;
-    let (n_prompt, n_output) = (request.prompt.len(), outcome.tokens.len());
-    assert_eq!((usage.prompt_tokens, usage.completion_tokens), (n_prompt, n_output));
-    if matches!(outcome.finished().reason, FinishReason::Cancelled | FinishReason::Error) {
+    let n_dropped = outcome.dropped.map_or(0, |dropped| dropped.n_tokens);
+    let n_prompt = request.prompt.len() - n_dropped;
+    let is_plain = request.decoding == Decoding::default();
+    let was_cut_off = matches!(outcome.finished().reason, FinishReason::Cancelled | FinishReason::Error);
+    if !was_cut_off || is_plain && outcome.started {
+        assert_eq!(usage.prompt_tokens, n_prompt);
+    }
+    if is_plain {
+        assert_eq!(usage.completion_tokens, outcome.tokens.len());
+    }
+    let Decoding::Choices(choices) = request.decoding else { return };
+    if was_cut_off || choices.are_ranked() {
         return;
     }
-    let expected = if kv_cache { n_prompt + n_output - 1 } else { (n_prompt..n_prompt + n_output).sum() };
-    assert_eq!(usage.computed_tokens, expected);
+    let n_outputs: Vec<usize> = outcome.texts.values().map(|text| text.tokens.len()).collect();
+    assert_eq!(usage.completion_tokens, n_outputs.iter().sum::<usize>());
+    let n_computed =
+        |n_output: usize| if kv_cache { n_output - 1 } else { (1..n_output).map(|i| n_prompt + i).sum() };
+    assert_eq!(usage.computed_tokens, n_prompt + n_outputs.into_iter().map(n_computed).sum::<usize>());
 }
 
-/// The text of a request by its tokens and its ending, without hold-back.
-fn expected_text(outcome: &Outcome, request: &Request) -> String {
-    if !outcome.started {
-        return String::new();
-    }
+/// A text by its tokens and its ending, without hold-back.
+fn expected_text(told: &Text, prompt: &[TokenId], include_stop: bool) -> String {
     let tokenizer = harness::tokenizer();
-    let include_stop = request.stop.include_stop;
-    let reason = &outcome.finished().reason;
+    let reason = told.reason.as_ref().expect("it has ended");
     let drops_last = match reason {
         FinishReason::Eos { .. } => true,
         FinishReason::StopId { .. } => !include_stop,
         _ => false,
     };
-    let tokens = &outcome.tokens[..outcome.tokens.len() - usize::from(drops_last)];
-    let mut detokenizer = Detokenizer::after(&tokenizer, &request.prompt);
+    let tokens = &told.tokens[..told.tokens.len() - usize::from(drops_last)];
+    let mut detokenizer = Detokenizer::after(&tokenizer, prompt);
     let mut text = String::new();
     tokens.iter().for_each(|&id| detokenizer.push(&tokenizer, id, &mut text));
     match reason {
@@ -203,9 +250,23 @@ fn expected_text(outcome: &Outcome, request: &Request) -> String {
             assert!(text[*at..].starts_with(stop));
             text.truncate(at + if include_stop { stop.len() } else { 0 });
         }
+        _ if told.tokens.is_empty() => {}
         _ => detokenizer.finish(&mut text),
     }
     text
+}
+
+fn check_texts(outcome: &Outcome, request: &Request) {
+    let mut prompt = request.prompt.clone();
+    if let Some(Dropped { start, n_tokens }) = outcome.dropped {
+        prompt.drain(start..start + n_tokens);
+    }
+    assert!(!outcome.started || outcome.texts.len() == request.decoding.n_texts());
+    for told in outcome.texts.values() {
+        assert_eq!(told.text, expected_text(told, &prompt, request.stop.include_stop));
+        let n_logprobs = if request.logprobs.output.is_some() { told.tokens.len() } else { 0 };
+        assert_eq!(told.logprobs.len(), n_logprobs);
+    }
 }
 
 /// Runs one scenario. Returns the reasons for which its requests ended.
@@ -217,10 +278,12 @@ fn simulate(seed: u64) -> Vec<FinishReason> {
     for Submitted { id, request, cancel_at_step } in submitted {
         let outcome = &outcomes[&id];
         check_usage(outcome, &request, scenario.config.kv_cache);
-        assert_eq!(outcome.text, expected_text(outcome, &request), "request {}", id.0);
+        check_texts(outcome, &request);
         // Alone, in other chunks, and with the other setting of the KV cache.
+        let width = request.decoding.width();
         let config = EngineConfig {
-            max_sequences: 1,
+            max_sequences: width,
+            n_pages: if width == 1 { scenario.config.n_pages } else { 100 },
             prefill_chunk: random.range(1, 100),
             kv_cache: !scenario.config.kv_cache,
             ..scenario.config.clone()
@@ -228,7 +291,18 @@ fn simulate(seed: u64) -> Vec<FinishReason> {
         let alone = harness::run_alone(harness::engine(&config, &scenario.windows, scenario.poison), request);
         if outcome.finished().reason == FinishReason::Cancelled {
             assert!(cancel_at_step.is_some());
-            assert!(alone.tokens.starts_with(&outcome.tokens), "request {}", id.0);
+            for (choice, told) in &outcome.texts {
+                let is_beginning = alone.texts[choice].tokens.starts_with(&told.tokens);
+                assert!(is_beginning, "request {}", id.0);
+            }
+        } else if width > 1 && outcome.finished().reason == FinishReason::Error {
+            // How far the others came when one of its texts failed depends on the cache.
+            assert_eq!(alone.finished().reason, FinishReason::Error, "request {}", id.0);
+            for (choice, told) in &outcome.texts {
+                let (found, other) = (&told.tokens, &alone.texts[choice].tokens);
+                let is_beginning = found.starts_with(other) || other.starts_with(found);
+                assert!(is_beginning, "request {}", id.0);
+            }
         } else {
             assert_eq!(outcome.bytes(), alone.bytes(), "request {}", id.0);
         }

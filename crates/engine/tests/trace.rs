@@ -5,7 +5,7 @@ mod support;
 
 use limpid_engine::TokenId;
 use limpid_engine::engine::{Clock, Engine, EngineConfig, EventKind, Events, Request, RequestId};
-use limpid_engine::sampling::{SamplingParams, StopParams};
+use limpid_engine::sampling::SamplingParams;
 use limpid_engine::tokenizer::Tokenizer;
 use limpid_engine::trace::{Candidate, NoTrace, Recorder, What};
 use limpid_engine::weights::WeightsFile;
@@ -46,20 +46,10 @@ fn engine() -> (Engine, usize) {
 }
 
 fn request(prompt: &[u32]) -> Request {
-    Request {
-        prompt: prompt.iter().copied().map(TokenId).collect(),
-        sampling: SamplingParams {
-            temperature: 0.9,
-            top_p: 0.9,
-            top_k: 5,
-            seed: 3,
-            ..SamplingParams::greedy()
-        },
-        stop: StopParams::default(),
-        max_tokens: Some(4),
-        accepted_at: Duration::ZERO,
-        tokenized_at: Duration::ZERO,
-    }
+    let sampling =
+        SamplingParams { temperature: 0.9, top_p: 0.9, top_k: 5, seed: 3, ..SamplingParams::greedy() };
+    let prompt = prompt.iter().copied().map(TokenId).collect();
+    Request { max_tokens: Some(4), ..Request::new(prompt, sampling) }
 }
 
 /// A processor's name, and the candidates after it.

@@ -13,10 +13,12 @@ mod interrupt;
 mod line;
 mod load;
 mod machine;
+mod openai;
 mod output;
 mod progress;
 mod prompt;
 mod sizing;
+mod texts;
 mod units;
 
 use clap::Parser;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let result = match Cli::try_parse() {
         Ok(cli) => match cli.command {
             Command::Run(args) => cli::run::run(&args),
+            Command::Batch(args) => cli::batch::run(&args),
             Command::Inspect(args) => cli::inspect::run(&args),
             Command::Tokenize(args) => cli::tokenize::run(&args),
             Command::Detokenize(args) => cli::detokenize::run(&args),

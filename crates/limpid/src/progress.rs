@@ -21,6 +21,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) enum Unit {
     Bytes,
     Tokens,
+    Requests,
 }
 
 #[derive(Default)]
@@ -112,9 +113,13 @@ fn line(what: &str, unit: Unit, done: u64, total: u64) -> String {
     }
     let amount = |n: u64| match unit {
         Unit::Bytes => units::bytes(n as usize),
-        Unit::Tokens => units::count(n as usize),
+        Unit::Tokens | Unit::Requests => units::count(n as usize),
     };
-    let unit = if unit == Unit::Tokens { " tokens" } else { "" };
+    let unit = match unit {
+        Unit::Bytes => "",
+        Unit::Tokens => " tokens",
+        Unit::Requests => " requests",
+    };
     format!("limpid: {what} {} of {}{unit} ({} %)", amount(done), amount(total), done * 100 / total)
 }
 

@@ -129,10 +129,20 @@ fn encode_chat(
     let message = |role: &str, content| Message { role: role.to_owned(), content };
     let messages: Vec<_> =
         system.map(|text| message("system", text)).into_iter().chain([message("user", user)]).collect();
+    encode_messages(template, &messages, args, tokenizer)
+}
+
+/// A conversation, as the model's template writes it, up to where the model is to go on.
+pub(crate) fn encode_messages(
+    template: &ChatTemplate,
+    messages: &[Message],
+    args: BTreeMap<String, serde_json::Value>,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<TokenId>, CliError> {
     let tokens = TemplateTokens::new(tokenizer);
     args.keys().try_for_each(|name| template.check_argument(name, &tokens))?;
     let options = RenderOptions { args, now: Some(local_time()), ..RenderOptions::new(&tokens) };
-    let rendered = template.render(&messages, &options)?;
+    let rendered = template.render(messages, &options)?;
     Ok(tokenizer.encode_rendered(&rendered)?)
 }
 

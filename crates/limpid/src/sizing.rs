@@ -15,8 +15,9 @@ pub(crate) struct Sizing<'a> {
     /// The most rows of one batch, however long the sequences are.
     pub(crate) max_rows: usize,
     pub(crate) max_logit_rows: usize,
-    /// Sequences of the same length, side by side.
+    /// Sequences of the same length, side by side, and how many tokens at their beginning they share.
     pub(crate) n_sequences: usize,
+    pub(crate) n_shared: usize,
 }
 
 /// Bytes for sequences of a certain length.
@@ -64,13 +65,14 @@ impl Sizing<'_> {
 
     /// Pages that sequences of `n` positions need in the layer group that needs most.
     pub(crate) fn n_pages(&self, n: usize) -> usize {
-        n.div_ceil(PAGE_LEN).saturating_mul(self.n_sequences)
+        let n_shared = self.n_shared.min(n) / PAGE_LEN;
+        (n.div_ceil(PAGE_LEN) - n_shared).saturating_mul(self.n_sequences).saturating_add(n_shared)
     }
 
     /// What sequences of `n` positions take.
     pub(crate) fn need(&self, n: usize) -> Need {
         let limits = self.limits(n);
-        let kv = self.plan.kv(n, limits.max_rows).saturating_mul(self.n_sequences);
+        let kv = self.plan.kv_of_forks(self.n_sequences, self.n_shared, n, limits.max_rows);
         Need { weights: self.plan.weights(), kv, workspace: self.plan.workspace(limits) }
     }
 

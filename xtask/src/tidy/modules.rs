@@ -26,6 +26,7 @@ const LADDERS: &[(&str, &[&str])] = &[
             "model",
             "evaluation",
             "scheduler",
+            "decode",
             "engine",
         ],
     ),

@@ -1,31 +1,38 @@
 //! The engine: submit, cancel, step.
 //!
 //! A synchronous state machine over a [`Forward`]. It does nothing between calls, and its clock is the caller's: time
-//! is only reported, never decides anything. So a test can drive it with a fake model and a seed.
+//! is only reported, and decides nothing but when a time limit is up. So a test can drive it with a fake model and a
+//! seed.
 //!
 //! - `request`: what a caller asks.  `event`: what the engine says.
-//! - `running`: a request while it waits and runs.  `sequence`: one token stream of it.
+//! - `running`: a request while it waits and runs.  `sequence`: one token stream of it.  `output`: its text.
+//! - `beams`: a request whose sequences are beams of a search.
 
+mod beams;
 mod event;
+mod output;
 mod request;
 mod running;
 mod sequence;
 
 pub use event::{Event, EventKind, Events, Finished, RequestError, Usage};
-pub use request::{LengthLimit, PromptLimits, Request, RequestId, SubmitError};
+pub use request::{ContextOverflow, Dropped, LengthLimit, PromptLimits, Request, RequestId, SubmitError};
 
 use crate::TokenId;
-use crate::kv::{KvCache, KvStats};
+use crate::decode::Decoding;
+use crate::kv::{KvCache, KvStats, NO_PAGE};
 use crate::model::{Batch, Forward, ForwardError, Want};
-use crate::sampling::{Candidates, FinishReason, Sampler, StopMatcher};
+use crate::sampling::{Candidates, FinishReason, ParamError, Sampler, StopMatcher};
 use crate::scheduler::{Budget, FreePages};
 use crate::stats::RequestRecorder;
 use crate::tokenizer::Tokenizer;
 use crate::trace::{Recorder, What};
+use limpid_kernels::Cpu;
 use limpid_kernels::buffer::AllocError;
-use running::{Running, Waiting};
-use sequence::{Sequence, TokenLimit};
-use std::collections::VecDeque;
+use output::TokenLimit;
+use running::{LogitRow, Running, Tools, Waiting};
+use sequence::Sequence;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +79,7 @@ pub enum ConfigError {
 /// See the module.
 pub struct Engine {
     model: Box<dyn Forward>,
+    cpu: Arc<Cpu>,
     tokenizer: Arc<Tokenizer>,
     eos: Vec<TokenId>,
     clock: Box<dyn Clock>,
@@ -86,6 +94,7 @@ pub struct Engine {
     // Used again by every step:
     batch: Batch,
     candidates: Candidates,
+    values: Vec<f32>,
 }
 
 impl Engine {
@@ -100,6 +109,8 @@ impl Engine {
         Ok(Self {
             eos: tokenizer.special().eos_ids().collect(),
             candidates: Candidates::new(model.vocab_size(), model.cpu().isa),
+            values: Vec::new(),
+            cpu: model.cpu().clone(),
             batch: Batch::with_capacity(budget.max_rows()),
             running: Vec::with_capacity(config.max_sequences),
             free_pages: FreePages::new(vec![config.n_pages; kv.layout().groups.len()]),
@@ -120,38 +131,69 @@ impl Engine {
         if self.waiting.len() >= max_waiting {
             return Err(SubmitError::QueueFull { max_waiting });
         }
-        let limit = self.token_limit(&request)?;
-        let Request { prompt, sampling, stop, accepted_at, tokenized_at, .. } = request;
+        request.validate()?;
+        self.check_width(&request.decoding)?;
+        let Request { mut prompt, sampling, stop, max_tokens: asked, decoding, .. } = request;
+        let width = decoding.width();
+        let limits = self.limits(prompt.len(), width);
+        let dropped = limits.fit_prompt(&mut prompt, asked, request.context_overflow);
+        limits.check_prompt(&prompt)?;
+        // A shorter prompt is fewer pages that all share.
+        let limits = self.limits(prompt.len(), width);
+        let max_tokens = limits.max_tokens(prompt.len(), asked, sampling.min_tokens)?;
+        let reason = if asked.is_some() { FinishReason::MaxTokens } else { FinishReason::Context };
         let stops = StopMatcher::new(&stop, &sampling, &self.eos, self.model.vocab_size())?;
+        let n_samplers = if matches!(decoding, Decoding::Beams(_)) { 1 } else { width };
         let sampler = Sampler::new(&sampling, &self.eos, &stop.stop_token_ids, self.model.vocab_size())?;
-        let max_len = prompt.len() + limit.max_tokens;
-        let groups = &self.kv.layout().groups;
-        let n_pages = groups.iter().map(|g| g.pages_needed(max_len, self.config.prefill_chunk)).collect();
-        let id = RequestId(self.next_id);
+        let waiting = Waiting {
+            id: RequestId(self.next_id),
+            n_pages: self.claim(prompt.len(), prompt.len() + max_tokens, width),
+            prompt,
+            dropped,
+            decoding,
+            samplers: (0..n_samplers).map(|choice| sampler.clone().for_choice(choice as u32)).collect(),
+            stops,
+            limit: TokenLimit { max_tokens, reason },
+            logprobs: request.logprobs,
+            deadline: request.time_limit.map(|limit| request.accepted_at.saturating_add(limit)),
+            recorder: RequestRecorder::new(request.accepted_at, request.tokenized_at),
+        };
         self.next_id += 1;
-        let recorder = RequestRecorder::new(accepted_at, tokenized_at);
-        self.waiting.push_back(Waiting { id, prompt, sampler, stops, limit, n_pages, recorder });
+        let id = waiting.id;
+        self.waiting.push_back(waiting);
         Ok(id)
+    }
+
+    /// Refuses a request with more sequences than can run at the same time.
+    fn check_width(&self, decoding: &Decoding) -> Result<(), ParamError> {
+        let (width, most) = (decoding.width(), self.config.max_sequences);
+        if width <= most {
+            return Ok(());
+        }
+        let name = match decoding {
+            Decoding::Choices(choices) if choices.are_ranked() => "best_of",
+            Decoding::Choices(_) => "n",
+            Decoding::Beams(_) => "num_beams",
+        };
+        let allowed = format!("at most {most}, the sequences that run at the same time");
+        Err(ParamError::new(name, width, &allowed))
     }
 
     /// Ends a request at once and gives its pages back. False if it has ended already.
     pub fn cancel(&mut self, id: RequestId, events: &mut Events) -> bool {
         if let Some(i) = self.waiting.iter().position(|waiting| waiting.id == id) {
-            let waiting = self.waiting.remove(i).expect("its position was just found");
-            let (usage, timings) = (waiting.usage(), waiting.recorder.timings());
-            events.finished(id, Finished { reason: FinishReason::Cancelled, error: None, usage, timings });
+            self.end_waiting(i, FinishReason::Cancelled, events);
             return true;
         }
         let Some(i) = self.running.iter().position(|running| running.id == id) else { return false };
-        let mut running = self.running.remove(i);
-        running.release_text(events);
-        self.end(running, FinishReason::Cancelled, events);
+        self.end(i, Some(FinishReason::Cancelled), events);
         true
     }
 
-    /// Lets requests start, computes one batch, and appends what happened to `events`. `recorder` is shown what it asks
-    /// for; `NoTrace` asks for nothing, and then looking costs nothing.
+    /// Ends what is out of time, lets requests start, computes one batch, and appends what happened to `events`.
+    /// `recorder` is shown what it asks for; `NoTrace` asks for nothing, and then looking costs nothing.
     pub fn step(&mut self, events: &mut Events, recorder: &mut dyn Recorder) {
+        self.end_late(events);
         self.start_waiting(events);
         self.build_batch();
         if self.batch.rows.is_empty() {
@@ -184,17 +226,14 @@ impl Engine {
     /// For tests: the KV cache's books are right, and no limit is exceeded.
     pub fn check_integrity(&self) -> Result<(), String> {
         self.kv.check_integrity()?;
-        if self.running.len() > self.config.max_sequences {
-            return Err(format!(
-                "{} requests run, the limit is {}",
-                self.running.len(),
-                self.config.max_sequences
-            ));
+        let width: usize = self.running.iter().map(Running::width).sum();
+        if width > self.config.max_sequences {
+            return Err(format!("{width} sequences may run, the limit is {}", self.config.max_sequences));
         }
         for running in &self.running {
             for (group, &most) in running.n_pages.iter().enumerate() {
-                let n_held: usize =
-                    running.sequences.iter().map(|s| self.kv.n_held_pages(s.seq, group)).sum();
+                let tables = running.sequences.iter().flat_map(|s| self.kv.page_table(s.seq, group));
+                let n_held = tables.filter(|&&page| page != NO_PAGE).collect::<BTreeSet<_>>().len();
                 if n_held > most {
                     return Err(format!(
                         "request {} holds {n_held} pages, {most} were reserved",
@@ -210,31 +249,72 @@ impl Engine {
         Ok(())
     }
 
-    /// How much a request may generate: what it asks, if that fits, or else all that fits.
-    fn token_limit(&self, request: &Request) -> Result<TokenLimit, SubmitError> {
-        let (in_context, in_pool) = (self.config.context_length, self.kv.max_len(self.config.prefill_chunk));
-        let (limit, max_len) = match in_context {
-            _ if in_pool < in_context => (LengthLimit::KvCache, in_pool),
-            _ if in_context == self.model.context_length() => (LengthLimit::Model, in_context),
-            _ => (LengthLimit::Context, in_context),
+    /// How long the sequences of a request may become.
+    fn limits(&self, n_prompt: usize, width: usize) -> PromptLimits {
+        let in_context = self.config.context_length;
+        let in_pool = match width {
+            1 => self.kv.max_len(self.config.prefill_chunk),
+            _ => self.longest_in_pool(n_prompt, width),
         };
-        let limits = PromptLimits { vocab_size: self.model.vocab_size(), limit, max_len };
-        limits.check_prompt(&request.prompt)?;
-        let max_tokens =
-            limits.max_tokens(request.prompt.len(), request.max_tokens, request.sampling.min_tokens)?;
-        let reason =
-            if request.max_tokens.is_some() { FinishReason::MaxTokens } else { FinishReason::Context };
-        Ok(TokenLimit { max_tokens, reason })
+        let (limit, max_len) = match in_context {
+            _ if in_pool >= in_context && in_context == self.model.context_length() => {
+                (LengthLimit::Model, in_context)
+            }
+            _ if in_pool >= in_context => (LengthLimit::Context, in_context),
+            _ if width == 1 => (LengthLimit::KvCache, in_pool),
+            _ => (LengthLimit::SharedKvCache { n_sequences: width }, in_pool),
+        };
+        PromptLimits { vocab_size: self.model.vocab_size(), limit, max_len }
+    }
+
+    /// The longest that `width` sequences of one prompt can become, up to the context.
+    fn longest_in_pool(&self, n_prompt: usize, width: usize) -> usize {
+        let fits =
+            |len: usize| self.claim(n_prompt.min(len), len, width).iter().all(|&n| n <= self.config.n_pages);
+        // Bisection; invariant: `longest` fits, `too_long` does not, or is beyond the context.
+        let (mut longest, mut too_long) = (0, self.config.context_length + 1);
+        while too_long - longest > 1 {
+            let len = longest + (too_long - longest) / 2;
+            if fits(len) { longest = len } else { too_long = len }
+        }
+        longest
+    }
+
+    /// The pages, by layer group, that `width` sequences of up to `max_len` positions need at worst. Whole pages of
+    /// their prompt are shared, if they are kept at all.
+    fn claim(&self, n_prompt: usize, max_len: usize, width: usize) -> Vec<usize> {
+        let (n_shared, n_new) = (if self.config.kv_cache { n_prompt } else { 0 }, self.config.prefill_chunk);
+        let groups = &self.kv.layout().groups;
+        groups.iter().map(|group| group.pages_needed_by(width, n_shared, max_len, n_new)).collect()
+    }
+
+    /// Ends the requests whose time is up.
+    fn end_late(&mut self, events: &mut Events) {
+        let deadlines = self.waiting.iter().map(|waiting| waiting.deadline);
+        let mut deadlines = deadlines.chain(self.running.iter().map(|running| running.deadline));
+        if deadlines.all(|deadline| deadline.is_none()) {
+            return;
+        }
+        let now = self.clock.now();
+        let is_late = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now);
+        while let Some(i) = self.waiting.iter().position(|waiting| is_late(waiting.deadline)) {
+            self.end_waiting(i, FinishReason::TimeLimit, events);
+        }
+        while let Some(i) = self.running.iter().position(|running| is_late(running.deadline)) {
+            self.end(i, Some(FinishReason::TimeLimit), events);
+        }
     }
 
     /// The next ones in the queue start while there is a place and pages for their worst case. Nobody overtakes.
     fn start_waiting(&mut self, events: &mut Events) {
-        while self.running.len() < self.config.max_sequences
-            && let Some(next) = self.waiting.front()
+        let mut n_sequences: usize = self.running.iter().map(Running::width).sum();
+        while let Some(next) = self.waiting.front()
+            && n_sequences + next.decoding.width() <= self.config.max_sequences
             && self.free_pages.reserve(&next.n_pages)
             && let Some(next) = self.waiting.pop_front()
         {
-            events.started(next.id);
+            n_sequences += next.decoding.width();
+            events.started(next.id, next.dropped);
             self.running.push(next.start(&mut self.kv, &self.tokenizer, self.clock.now()));
         }
     }
@@ -243,7 +323,7 @@ impl Engine {
         self.batch.rows.clear();
         let mut step = self.budget.begin_step();
         for sequence in self.running.iter_mut().flat_map(|running| &mut running.sequences) {
-            let n_rows = step.take(sequence.n_pending());
+            let n_rows = step.take(sequence.n_pending(), sequence.scores_prompt());
             self.kv.extend(sequence.seq, n_rows).expect("the pages of its worst case were reserved");
             sequence.add_rows(n_rows, &mut self.batch);
         }
@@ -260,7 +340,7 @@ impl Engine {
         }
     }
 
-    /// Runs the model over the batch and chooses a token for every sequence whose last token was in it.
+    /// Runs the model over the batch and lets every request go on with the logits that it wanted.
     fn compute(&mut self, events: &mut Events, recorder: &mut dyn Recorder) {
         let logits = match self.model.forward(&self.batch, &mut self.kv, recorder) {
             Ok(logits) => logits,
@@ -268,53 +348,59 @@ impl Engine {
         };
         let computed_at = self.clock.now();
         let wanted = self.batch.rows.iter().enumerate().filter(|(_, row)| row.want == Want::Logits);
-        let mut logits = wanted.enumerate().map(|(i, (row, _))| (row, logits.row(i)));
+        let mut rows = wanted.enumerate().map(|(i, (row, of))| {
+            let (position, logits) = (of.position as usize, logits.row(i));
+            LogitRow { row, position, logits }
+        });
         for running in &mut self.running {
-            for i in 0..running.sequences.len() {
-                let sequence = &mut running.sequences[i];
-                running.computed_tokens += sequence.n_in_batch();
-                if !sequence.advance() {
-                    continue;
-                }
-                running.recorder.prefilled(computed_at, sequence.n_prompt());
-                if !self.config.kv_cache {
-                    self.kv.truncate(sequence.seq, 0);
-                    sequence.forget_computed();
-                }
-                let (row, logits) = logits.next().expect("a row for every one that wanted logits");
-                recorder.choice(row);
-                match sequence.choose(logits, &mut self.candidates, recorder) {
-                    Ok(id) => {
-                        let has_text = running.push(i, id, &self.tokenizer, events);
-                        running.recorder.token(self.clock.now(), has_text);
-                    }
-                    Err(error) => running.error = Some(error.into()),
-                }
+            let mut tools = Tools {
+                cpu: &self.cpu,
+                tokenizer: &self.tokenizer,
+                kv: &mut self.kv,
+                keeps_kv: self.config.kv_cache,
+                candidates: &mut self.candidates,
+                values: &mut self.values,
+                events,
+                recorder,
+            };
+            if let Some(has_text) = running.continue_with(&mut rows, computed_at, &mut tools) {
+                running.recorder.token(self.clock.now(), has_text);
             }
         }
     }
 
     fn end_finished(&mut self, events: &mut Events) {
         let mut i = 0;
-        while i < self.running.len() {
-            let Some(reason) = self.running[i].reason().cloned() else {
-                i += 1;
-                continue;
-            };
-            let mut running = self.running.remove(i);
-            if running.error.is_some() {
-                running.release_text(events);
+        while let Some(running) = self.running.get(i) {
+            match (&running.error, running.is_over()) {
+                (Some(_), _) => self.end(i, Some(FinishReason::Error), events),
+                (None, true) => self.end(i, None, events),
+                (None, false) => i += 1,
             }
-            self.end(running, reason, events);
         }
     }
 
-    /// Gives back what a request held and says that it is over.
-    fn end(&mut self, running: Running, reason: FinishReason, events: &mut Events) {
+    /// Ends a request that has not begun.
+    fn end_waiting(&mut self, i: usize, reason: FinishReason, events: &mut Events) {
+        let waiting = self.waiting.remove(i).expect("a position in the queue");
+        let (usage, timings) = (waiting.usage(), waiting.recorder.timings());
+        events.finished(waiting.id, Finished { reason, error: None, usage, timings });
+    }
+
+    /// Tells what is left to tell of a request, gives back what it held and says that it is over. `cut_off`: why, if
+    /// its texts have not ended by themselves.
+    fn end(&mut self, i: usize, cut_off: Option<FinishReason>, events: &mut Events) {
+        let mut running = self.running.remove(i);
+        let n_bytes = events.n_bytes();
+        let of_text = running.conclude(cut_off.as_ref(), &self.tokenizer, events);
+        if events.n_bytes() > n_bytes {
+            running.recorder.content(self.clock.now());
+        }
         for sequence in &running.sequences {
             self.kv.release(sequence.seq);
         }
         self.free_pages.give_back(&running.n_pages);
+        let reason = cut_off.unwrap_or(of_text);
         let (usage, timings) = (running.usage(), running.recorder.timings());
         events.finished(running.id, Finished { reason, error: running.error, usage, timings });
     }
@@ -344,7 +430,8 @@ fn check_config(config: &EngineConfig, model: &dyn Forward) -> Result<Budget, Co
     if context_length > model.context_length() {
         return Err(ConfigError::ContextTooLong { asked: context_length, most: model.context_length() });
     }
-    let budget = Budget { max_sequences, prefill_chunk };
+    let extra_logit_rows = model.max_logit_rows().saturating_sub(max_sequences);
+    let budget = Budget { max_sequences, prefill_chunk, extra_logit_rows };
     let (n_rows, most) = (budget.max_rows(), model.max_batch_rows());
     if n_rows > most {
         return Err(ConfigError::BatchTooLarge { max_sequences, prefill_chunk, n_rows, most });

@@ -1,6 +1,7 @@
 //! What a caller asks for, and why the engine may refuse it.
 
 use crate::TokenId;
+use crate::decode::{Decoding, LogprobParams};
 use crate::sampling::{ParamError, SamplingParams, StopParams};
 use std::fmt;
 use std::time::Duration;
@@ -18,9 +19,74 @@ pub struct Request {
     pub stop: StopParams,
     /// At least 1; `None`: what is left of the context or of the KV cache, whichever is less.
     pub max_tokens: Option<usize>,
+    pub context_overflow: ContextOverflow,
+    pub decoding: Decoding,
+    pub logprobs: LogprobParams,
+    /// The request ends in the first step that begins so long after `accepted_at`. When that is depends on the machine:
+    /// the one thing about a request that is not exact.
+    pub time_limit: Option<Duration>,
     /// When the request came, and when its prompt had become token ids, by the engine's clock.
     pub accepted_at: Duration,
     pub tokenized_at: Duration,
+}
+
+impl Request {
+    /// One text, with nothing asked for but how its tokens are chosen; accepted at 0.
+    pub fn new(prompt: Vec<TokenId>, sampling: SamplingParams) -> Self {
+        Self {
+            prompt,
+            sampling,
+            stop: StopParams::default(),
+            max_tokens: None,
+            context_overflow: ContextOverflow::Error,
+            decoding: Decoding::default(),
+            logprobs: LogprobParams::default(),
+            time_limit: None,
+            accepted_at: Duration::ZERO,
+            tokenized_at: Duration::ZERO,
+        }
+    }
+
+    /// Refuses what is out of range or does not go together, whatever the model and the engine's limits are.
+    pub fn validate(&self) -> Result<(), ParamError> {
+        self.sampling.validate()?;
+        self.decoding.validate()?;
+        self.logprobs.validate()?;
+        let Decoding::Beams(_) = self.decoding else { return Ok(()) };
+        let temperature = self.sampling.temperature;
+        if temperature != 0.0 {
+            let allowed = "0 with num_beams: beams do not draw";
+            return Err(ParamError::new("temperature", temperature, allowed));
+        }
+        match self.logprobs.output {
+            Some(n) if n > 0 => {
+                Err(ParamError::new("logprobs", n, "0 with num_beams: that of the chosen token"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What becomes of a prompt that leaves too little room for `max_tokens`, or none at all.
+///
+/// Where a request does not say how much room it needs, a quarter of what there is is made free.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum ContextOverflow {
+    /// The request is refused.
+    #[default]
+    Error,
+    /// Its last tokens are kept.
+    TruncateLeft,
+    /// As many of its first as of its last tokens are kept.
+    TruncateMiddle,
+}
+
+/// Prompt tokens that were dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dropped {
+    /// Position of the first.
+    pub start: usize,
+    pub n_tokens: usize,
 }
 
 /// What limits the length of a sequence.
@@ -30,15 +96,22 @@ pub enum LengthLimit {
     Model,
     Context,
     KvCache,
+    /// The cache, if so many sequences share it.
+    SharedKvCache {
+        n_sequences: usize,
+    },
 }
 
 impl fmt::Display for LengthLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LengthLimit::Model => "the model's context",
-            LengthLimit::Context => "the context",
-            LengthLimit::KvCache => "the KV cache",
-        })
+        match self {
+            LengthLimit::Model => f.write_str("the model's context"),
+            LengthLimit::Context => f.write_str("the context"),
+            LengthLimit::KvCache => f.write_str("the KV cache"),
+            LengthLimit::SharedKvCache { n_sequences } => {
+                write!(f, "the KV cache, shared by {n_sequences} sequences,")
+            }
+        }
     }
 }
 
@@ -64,6 +137,36 @@ impl PromptLimits {
         }
         let n_prompt = prompt.len();
         if n_prompt > max_len { Err(SubmitError::PromptTooLong { n_prompt, limit, max_len }) } else { Ok(()) }
+    }
+
+    /// Removes from a prompt that is too long what `overflow` says.
+    pub fn fit_prompt(
+        &self,
+        prompt: &mut Vec<TokenId>,
+        asked: Option<usize>,
+        overflow: ContextOverflow,
+    ) -> Option<Dropped> {
+        let Dropped { start, n_tokens } = self.overflow(prompt.len(), asked, overflow)?;
+        prompt.drain(start..start + n_tokens);
+        Some(Dropped { start, n_tokens })
+    }
+
+    /// What of a prompt is dropped so that `asked` tokens fit behind it; nothing where they do, or where no prompt
+    /// would leave room for them.
+    fn overflow(&self, n_prompt: usize, asked: Option<usize>, overflow: ContextOverflow) -> Option<Dropped> {
+        let n_kept = match asked {
+            Some(asked) => self.max_len.saturating_sub(asked),
+            None if n_prompt < self.max_len => n_prompt,
+            None => self.max_len - self.max_len.div_ceil(4),
+        };
+        let n_tokens = n_prompt.saturating_sub(n_kept);
+        let start = match overflow {
+            _ if n_tokens == 0 || n_kept == 0 => return None,
+            ContextOverflow::Error => return None,
+            ContextOverflow::TruncateLeft => 0,
+            ContextOverflow::TruncateMiddle => n_kept.div_ceil(2),
+        };
+        Some(Dropped { start, n_tokens })
     }
 
     /// How many tokens may follow a prompt: what is asked, if that fits, or else all that fits.
@@ -129,5 +232,6 @@ fn or_enlarge(limit: LengthLimit) -> String {
     match limit {
         LengthLimit::Model => String::new(),
         LengthLimit::Context | LengthLimit::KvCache => format!(", or enlarge {limit}"),
+        LengthLimit::SharedKvCache { .. } => ", enlarge the KV cache or ask for fewer sequences".to_owned(),
     }
 }

@@ -1,101 +1,140 @@
-//! One token stream: its tokens, how far the model has come, and where its text stands.
+//! One sequence that the model continues: its tokens, how far the model has come, and where its text stands.
 
+use super::output::Output;
 use crate::TokenId;
+use crate::decode::{BeamCandidate, Hypothesis, Logprobs};
 use crate::kv::SeqId;
 use crate::model::{Batch, BatchRow, Want};
-use crate::sampling::{Candidates, FinishReason, History, SampleError, Sampler, StopMatcher};
-use crate::tokenizer::{Detokenizer, Tokenizer};
-use crate::trace::Recorder;
-
-/// How many tokens a sequence may generate, and what it means that it has.
-#[derive(Clone, PartialEq, Debug)]
-pub(super) struct TokenLimit {
-    pub(super) max_tokens: usize,
-    pub(super) reason: FinishReason,
-}
+use crate::sampling::{FinishReason, History};
+use crate::tokenizer::Tokenizer;
 
 pub(super) struct Sequence {
     /// Its keys and values.
     pub(super) seq: SeqId,
-    /// The prompt, and after it what was generated. Has room for `limit.max_tokens` more from the start.
+    /// The prompt, and after it what was generated. Has room for all that may come from the start.
     tokens: Vec<TokenId>,
     n_prompt: usize,
     /// Tokens whose keys and values are in the cache.
     n_computed: usize,
-    /// Tokens that are in the batch at hand.
+    /// Tokens that are in the batch at hand, and how many of those want logits.
     n_in_batch: usize,
-    sampler: Sampler,
+    n_wanted: usize,
+    /// Prompt tokens before this one want no logits (any more).
+    n_scored: usize,
     history: History,
-    stops: StopMatcher,
-    limit: TokenLimit,
-    detokenizer: Detokenizer,
-    /// The text of the token at hand.
-    piece: String,
+    output: Output,
+    /// Of the generated tokens, where they are asked for.
+    pub(super) logprobs: Logprobs,
+    /// Of a beam: the sum of its processed log-probabilities.
+    total: f64,
     /// Why it ended, once it has.
     pub(super) reason: Option<FinishReason>,
 }
 
 impl Sequence {
+    /// `scores_prompt`: the logits of every prompt token are wanted.
     pub(super) fn new(
         seq: SeqId,
         prompt: Vec<TokenId>,
-        sampler: Sampler,
-        stops: StopMatcher,
-        limit: TokenLimit,
+        output: Output,
+        logprobs: Logprobs,
+        scores_prompt: bool,
         tokenizer: &Tokenizer,
     ) -> Self {
         // Everything that grows with the output gets its room now, so that a step allocates nothing.
-        let history = History::new(&prompt, limit.max_tokens, tokenizer.vocab_size());
-        let detokenizer = Detokenizer::after(tokenizer, &prompt);
+        let max_tokens = output.limit().max_tokens;
+        let history = History::new(&prompt, max_tokens, tokenizer.vocab_size());
         let (n_prompt, mut tokens) = (prompt.len(), prompt);
-        tokens.reserve_exact(limit.max_tokens);
+        tokens.reserve_exact(max_tokens);
         Self {
             seq,
             tokens,
             n_prompt,
             n_computed: 0,
             n_in_batch: 0,
-            sampler,
+            n_wanted: 0,
+            n_scored: if scores_prompt { 0 } else { n_prompt },
             history,
-            stops,
-            limit,
-            detokenizer,
-            piece: String::new(),
+            output,
+            logprobs,
+            total: 0.0,
             reason: None,
         }
     }
 
-    /// Tokens that the model has not computed yet: 1 while decoding, more during prefill.
+    /// Another sequence with the same prompt, as far as the model has come, its keys and values in `seq`.
+    pub(super) fn fork(&self, seq: SeqId, logprobs: Logprobs, tokenizer: &Tokenizer) -> Self {
+        let prompt = self.tokens[..self.n_prompt].to_vec();
+        let fork = Self::new(seq, prompt, self.output.clone(), logprobs, false, tokenizer);
+        Self { n_computed: self.n_computed, ..fork }
+    }
+
+    /// Tokens that the model has not computed yet: 1 while decoding, more during prefill; none if it has ended.
     pub(super) fn n_pending(&self) -> usize {
-        self.tokens.len() - self.n_computed
+        if self.reason.is_some() { 0 } else { self.tokens.len() - self.n_computed }
+    }
+
+    /// Whether all pending tokens want logits, not only the last one.
+    pub(super) fn scores_prompt(&self) -> bool {
+        self.n_scored + 1 < self.n_prompt
     }
 
     pub(super) fn n_prompt(&self) -> usize {
         self.n_prompt
     }
 
-    pub(super) fn n_generated(&self) -> usize {
-        self.tokens.len() - self.n_prompt
+    /// What was generated.
+    pub(super) fn generated(&self) -> &[TokenId] {
+        &self.tokens[self.n_prompt..]
     }
 
     pub(super) fn n_in_batch(&self) -> usize {
         self.n_in_batch
     }
 
+    pub(super) fn n_wanted(&self) -> usize {
+        self.n_wanted
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.history
+    }
+
+    pub(super) fn history_mut(&mut self) -> &mut History {
+        &mut self.history
+    }
+
+    pub(super) fn total(&self) -> f64 {
+        self.total
+    }
+
     /// Adds the next `n_rows` pending tokens to the batch; the last of all wants logits.
     pub(super) fn add_rows(&mut self, n_rows: usize, batch: &mut Batch) {
         self.n_in_batch = n_rows;
+        self.n_wanted = 0;
         for position in self.n_computed..self.n_computed + n_rows {
-            let want = if position + 1 == self.tokens.len() { Want::Logits } else { Want::Nothing };
+            let is_scored = position >= self.n_scored && position + 1 < self.n_prompt;
+            let is_wanted = is_scored || position + 1 == self.tokens.len();
+            self.n_wanted += usize::from(is_wanted);
+            let want = if is_wanted { Want::Logits } else { Want::Nothing };
             let (token, seq) = (self.tokens[position], self.seq);
             batch.rows.push(BatchRow { token, position: position as u32, seq, want });
         }
     }
 
+    /// The prompt token whose place the logits after `position` are about, if they are wanted for that.
+    pub(super) fn scored_token(&mut self, position: usize) -> Option<TokenId> {
+        if position + 1 >= self.n_prompt || position < self.n_scored {
+            return None;
+        }
+        self.n_scored = position + 1;
+        Some(self.tokens[position + 1])
+    }
+
     /// The model has computed the batch. Whether nothing is pending any more, so that there are logits.
     pub(super) fn advance(&mut self) -> bool {
         self.n_computed += self.n_in_batch;
-        self.n_computed == self.tokens.len()
+        self.n_in_batch > 0 && self.n_computed == self.tokens.len()
     }
 
     /// The cache has nothing of this sequence any more: all tokens are pending again.
@@ -103,47 +142,42 @@ impl Sequence {
         self.n_computed = 0;
     }
 
-    /// Chooses the next token from the logits of the last one.
-    pub(super) fn choose(
-        &mut self,
-        logits: &[f32],
-        candidates: &mut Candidates,
-        recorder: &mut dyn Recorder,
-    ) -> Result<TokenId, SampleError> {
-        self.sampler.sample(logits, &mut self.history, candidates, recorder)
-    }
-
     /// Appends a token, writes the text that it releases to `out`, and decides whether the sequence goes on.
     pub(super) fn push(&mut self, id: TokenId, tokenizer: &Tokenizer, out: &mut String) {
         self.tokens.push(id);
         self.history.push(id);
-        self.reason = self
-            .stops
-            .token(id)
-            .or_else(|| self.text_ends(id, tokenizer, out))
-            .or_else(|| (self.n_generated() == self.limit.max_tokens).then(|| self.limit.reason.clone()));
-        match &self.reason {
-            // The matcher has released what came before the stop string; what comes after is dropped.
-            None | Some(FinishReason::StopString { .. }) => {}
-            Some(FinishReason::StopId { .. }) if self.stops.includes_stop() => {
-                self.stops.finish(out);
-                self.detokenizer.push(tokenizer, id, out);
-                self.detokenizer.finish(out);
-            }
-            Some(_) => self.release_text(out),
-        }
+        self.reason = self.output.push(id, tokenizer, out);
     }
 
-    /// Hands the token's text to the stop strings.
-    fn text_ends(&mut self, id: TokenId, tokenizer: &Tokenizer, out: &mut String) -> Option<FinishReason> {
-        self.piece.clear();
-        self.detokenizer.push(tokenizer, id, &mut self.piece);
-        self.stops.text(&self.piece, out)
-    }
-
-    /// Writes out what was held back for a stop string, and a character that stays incomplete: nothing more will come.
+    /// Writes out what was held back.
     pub(super) fn release_text(&mut self, out: &mut String) {
-        self.stops.finish(out);
-        self.detokenizer.finish(out);
+        self.output.release(out);
+    }
+
+    /// Becomes the beam `parent` continued by `candidate`, whose log-probability is reported as `logprob`. Whose keys
+    /// and values it has is decided later.
+    pub(super) fn continue_beam(
+        &mut self,
+        parent: &Sequence,
+        candidate: &BeamCandidate,
+        logprob: f32,
+        tokenizer: &Tokenizer,
+        text: &mut String,
+    ) {
+        self.tokens.clone_from(&parent.tokens);
+        self.n_computed = parent.n_computed;
+        self.n_scored = parent.n_scored;
+        self.history.clone_from(&parent.history);
+        self.output.clone_from(&parent.output);
+        self.logprobs.copy_from(&parent.logprobs);
+        self.logprobs.push_known(logprob);
+        self.total = candidate.total;
+        self.push(candidate.id, tokenizer, text);
+    }
+
+    /// A beam that has ended, as what is kept of it.
+    pub(super) fn hypothesis(&self, score: f64, reason: FinishReason) -> Hypothesis {
+        let logprobs = self.logprobs.iter().map(|of| of.logprob).collect();
+        Hypothesis { tokens: self.generated().to_vec(), logprobs, score, reason }
     }
 }

@@ -58,6 +58,17 @@ impl KvGroupLayout {
     }
 }
 
+impl KvGroupLayout {
+    /// The most pages that `n_sequences` forks of one sequence hold, of which each has up to `len` positions: the first
+    /// `n_shared` are common to all, and where those fill whole pages nobody writes into them again.
+    pub fn pages_needed_by(&self, n_sequences: usize, n_shared: usize, len: usize, n_new: usize) -> usize {
+        let alone = self.pages_needed(len, n_new).saturating_mul(n_sequences);
+        let n_shared = n_shared.min(len) / PAGE_LEN;
+        let n_own = len.div_ceil(PAGE_LEN) - n_shared;
+        alone.min(n_own.saturating_mul(n_sequences).saturating_add(n_shared))
+    }
+}
+
 /// An extension asked for more pages than are free. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("layer group {group} of the KV cache has {n_available} free pages, {n_needed} are needed")]

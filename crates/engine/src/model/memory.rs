@@ -66,6 +66,15 @@ impl<'a> MemoryPlan<'a> {
         self.layout.groups.iter().map(of_group).fold(0, usize::saturating_add)
     }
 
+    /// The same of `n_sequences` forks of one sequence, whose first `n_shared` tokens are common to all.
+    pub fn kv_of_forks(&self, n_sequences: usize, n_shared: usize, n: usize, n_new: usize) -> usize {
+        let of_group = |group: &KvGroupLayout| {
+            let n_pages = group.pages_needed_by(n_sequences, n_shared, n, n_new);
+            n_pages.saturating_mul(KvStorage::page_bytes(&group.shape))
+        };
+        self.layout.groups.iter().map(of_group).fold(0, usize::saturating_add)
+    }
+
     /// The buffers of a forward pass, and those in which a token is chosen from its logits.
     pub fn workspace(&self, limits: BatchLimits) -> usize {
         let forward = Workspace::bytes(self.config, &self.layout, limits, self.kinds, self.n_threads);

@@ -180,6 +180,14 @@ impl Defaults {
         defaults.checked(Source::GgufHints)
     }
 
+    /// The same where nothing is drawn: temperature 0, and no mirostat, which learns from draws.
+    pub fn greedy(mut self) -> Defaults {
+        self.temperature = Setting { value: 0.0, source: Source::Limpid };
+        self.rest.mirostat_tau = 0.0;
+        self.others.retain(|(name, _)| !name.starts_with("mirostat"));
+        self
+    }
+
     /// The parameters of a request that is silent about everything but its seed.
     pub fn params(&self, seed: u64) -> SamplingParams {
         SamplingParams {

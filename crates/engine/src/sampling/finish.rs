@@ -17,6 +17,8 @@ pub enum FinishReason {
     MaxTokens,
     /// The context is full.
     Context,
+    /// The request's time is up.
+    TimeLimit,
     /// The client went away or said stop.
     Cancelled,
     /// The request failed; the error comes beside.
@@ -30,7 +32,7 @@ impl FinishReason {
             FinishReason::Eos { .. } | FinishReason::StopString { .. } | FinishReason::StopId { .. } => {
                 "stop"
             }
-            FinishReason::MaxTokens | FinishReason::Context => "length",
+            FinishReason::MaxTokens | FinishReason::Context | FinishReason::TimeLimit => "length",
             FinishReason::Cancelled => "cancelled",
             FinishReason::Error => "error",
         }
@@ -45,6 +47,7 @@ impl fmt::Display for FinishReason {
             FinishReason::StopId { id } => write!(f, "stop (token {})", id.0),
             FinishReason::MaxTokens => f.write_str("length (max_tokens)"),
             FinishReason::Context => f.write_str("length (context)"),
+            FinishReason::TimeLimit => f.write_str("length (time limit)"),
             FinishReason::Cancelled => f.write_str("cancelled"),
             FinishReason::Error => f.write_str("error"),
         }

@@ -14,6 +14,8 @@ pub struct Budget {
     pub max_sequences: usize,
     /// Prefill rows of one step in all, 1 or more.
     pub prefill_chunk: usize,
+    /// Rows that may want logits in one step beyond one of each sequence.
+    pub extra_logit_rows: usize,
 }
 
 impl Budget {
@@ -24,7 +26,7 @@ impl Budget {
 
     /// A new step, of which nothing is given out yet.
     pub fn begin_step(&self) -> StepBudget {
-        StepBudget { n_prefill_left: self.prefill_chunk }
+        StepBudget { n_prefill_left: self.prefill_chunk, n_logits_left: self.extra_logit_rows }
     }
 }
 
@@ -32,16 +34,21 @@ impl Budget {
 #[derive(Debug)]
 pub struct StepBudget {
     n_prefill_left: usize,
+    n_logits_left: usize,
 }
 
 impl StepBudget {
-    /// How many rows a sequence gets that has `n_pending` tokens to compute. To be asked once for each sequence, the
-    /// oldest first.
-    pub fn take(&mut self, n_pending: usize) -> usize {
+    /// How many rows a sequence gets that has `n_pending` tokens to compute, of which the last wants logits, or all of
+    /// them do. To be asked once for each sequence, the oldest first.
+    pub fn take(&mut self, n_pending: usize, all_want_logits: bool) -> usize {
         if n_pending <= 1 {
             return n_pending;
         }
-        let n_rows = n_pending.min(self.n_prefill_left);
+        let mut n_rows = n_pending.min(self.n_prefill_left);
+        if all_want_logits {
+            n_rows = n_rows.min(1 + self.n_logits_left);
+            self.n_logits_left -= n_rows.saturating_sub(1);
+        }
         self.n_prefill_left -= n_rows;
         n_rows
     }

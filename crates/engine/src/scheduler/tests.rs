@@ -3,8 +3,8 @@
 use super::*;
 
 fn share(max_sequences: usize, prefill_chunk: usize, n_pending: &[usize]) -> Vec<usize> {
-    let mut step = Budget { max_sequences, prefill_chunk }.begin_step();
-    n_pending.iter().map(|&n_pending| step.take(n_pending)).collect()
+    let mut step = Budget { max_sequences, prefill_chunk, extra_logit_rows: 0 }.begin_step();
+    n_pending.iter().map(|&n_pending| step.take(n_pending, false)).collect()
 }
 
 #[test]
@@ -24,9 +24,16 @@ fn no_share_is_larger_than_max_rows() {
     for n_pending in [vec![100, 1, 1], vec![1, 1, 1], vec![2, 1, 50], vec![100, 100, 100]] {
         for prefill_chunk in 1..6 {
             let n_rows: usize = share(3, prefill_chunk, &n_pending).iter().sum();
-            assert!(n_rows <= Budget { max_sequences: 3, prefill_chunk }.max_rows());
+            assert!(n_rows <= Budget { max_sequences: 3, prefill_chunk, extra_logit_rows: 0 }.max_rows());
         }
     }
+}
+
+#[test]
+fn prompts_whose_rows_all_want_logits_share_what_room_there_is() {
+    let mut step = Budget { max_sequences: 4, prefill_chunk: 20, extra_logit_rows: 5 }.begin_step();
+    let shares = [(10, true), (10, true), (10, false), (1, true)].map(|(n, all)| step.take(n, all));
+    assert_eq!(shares, [6, 1, 10, 1], "one row of each is always within the limit");
 }
 
 #[test]

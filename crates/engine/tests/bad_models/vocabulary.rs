@@ -6,7 +6,7 @@ use super::{Model, golden, options};
 use limpid_engine::TokenId;
 use limpid_engine::engine::{Clock, Engine, EngineConfig, Events, Request};
 use limpid_engine::model::arch;
-use limpid_engine::sampling::{IgnoreEos, SamplingParams, StopParams};
+use limpid_engine::sampling::{IgnoreEos, SamplingParams};
 use limpid_engine::tokenizer::{Specials, Tokenizer};
 use limpid_engine::trace::NoTrace;
 use limpid_engine::weights::WeightsFile;
@@ -25,14 +25,9 @@ impl Clock for Midnight {
 }
 
 fn request(prompt: Vec<TokenId>) -> Request {
-    Request {
-        prompt,
-        sampling: SamplingParams { ignore_eos: IgnoreEos::Forbid, min_tokens: 1, ..SamplingParams::greedy() },
-        stop: StopParams::default(),
-        max_tokens: Some(2),
-        accepted_at: Duration::ZERO,
-        tokenized_at: Duration::ZERO,
-    }
+    let sampling =
+        SamplingParams { ignore_eos: IgnoreEos::Forbid, min_tokens: 1, ..SamplingParams::greedy() };
+    Request { max_tokens: Some(2), ..Request::new(prompt, sampling) }
 }
 
 #[test]

@@ -2,9 +2,12 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use limpid_engine::TokenId;
-use limpid_engine::engine::{Clock, Engine, EngineConfig, EventKind, Events, Finished, Request, RequestId};
+use limpid_engine::decode::{TokenLogprobs, TopLogprob};
+use limpid_engine::engine::{
+    Clock, Dropped, Engine, EngineConfig, EventKind, Events, Finished, Request, RequestId,
+};
 use limpid_engine::model::fake::{FakeConfig, FakeModel};
-use limpid_engine::sampling::{SamplingParams, StopParams};
+use limpid_engine::sampling::{FinishReason, SamplingParams};
 use limpid_engine::tokenizer::{HfTokenizer, Tokenizer};
 use limpid_engine::trace::NoTrace;
 use serde_json::json;
@@ -99,22 +102,34 @@ pub fn ids(ids: &[u32]) -> Vec<TokenId> {
 }
 
 pub fn request(prompt: &[u32], max_tokens: usize) -> Request {
-    Request {
-        prompt: ids(prompt),
-        sampling: SamplingParams { temperature: 1.0, seed: 7, ..SamplingParams::greedy() },
-        stop: StopParams::default(),
-        max_tokens: Some(max_tokens),
-        accepted_at: Duration::ZERO,
-        tokenized_at: Duration::ZERO,
-    }
+    let sampling = SamplingParams { temperature: 1.0, seed: 7, ..SamplingParams::greedy() };
+    Request { max_tokens: Some(max_tokens), ..Request::new(ids(prompt), sampling) }
+}
+
+/// A token's log-probability and those of the likeliest in its place.
+pub type OfToken = (f32, Vec<TopLogprob>);
+
+/// One of a request's texts.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Text {
+    pub tokens: Vec<TokenId>,
+    pub text: String,
+    pub logprobs: Vec<OfToken>,
+    pub reason: Option<FinishReason>,
+    pub score: Option<f64>,
 }
 
 /// What came of one request so far.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Outcome {
     pub started: bool,
+    pub dropped: Option<Dropped>,
+    pub prompt_logprobs: Option<Vec<OfToken>>,
+    /// Of the first text.
     pub tokens: Vec<TokenId>,
     pub text: String,
+    /// All of them, by choice.
+    pub texts: BTreeMap<usize, Text>,
     pub finished: Option<Finished>,
 }
 
@@ -126,7 +141,60 @@ impl Outcome {
     /// What may not depend on anything but the request.
     pub fn bytes(&self) -> (&[TokenId], &str, String) {
         let finished = self.finished();
-        (&self.tokens, &self.text, format!("{:?} {:?}", finished.reason, finished.error))
+        let others = format!("{:?} {:?} {:?}", self.dropped, self.prompt_logprobs, self.texts);
+        (&self.tokens, &self.text, format!("{:?} {:?} {others}", finished.reason, finished.error))
+    }
+
+    /// The tokens of each text.
+    pub fn all_tokens(&self) -> Vec<Vec<TokenId>> {
+        self.texts.values().map(|text| text.tokens.clone()).collect()
+    }
+
+    fn take(&mut self, kind: EventKind<'_>) {
+        let of = |logprobs: TokenLogprobs<'_>| (logprobs.logprob, logprobs.top.to_vec());
+        match kind {
+            EventKind::Started { dropped } => {
+                assert!(!self.started, "started twice");
+                (self.started, self.dropped) = (true, dropped);
+            }
+            EventKind::PromptLogprobs(logprobs) => {
+                assert!(self.started && self.texts.is_empty());
+                let found = logprobs.iter().map(of).collect();
+                assert!(self.prompt_logprobs.replace(found).is_none());
+            }
+            EventKind::Token { choice, id, text, logprobs } => {
+                let told = self.going_on(choice);
+                told.tokens.push(id);
+                told.text.push_str(text);
+                told.logprobs.extend(logprobs.map(of));
+                if choice == 0 {
+                    self.tokens.push(id);
+                    self.text.push_str(text);
+                }
+            }
+            EventKind::Text { choice, text } => {
+                assert!(!text.is_empty());
+                self.going_on(choice).text.push_str(text);
+                if choice == 0 {
+                    self.text.push_str(text);
+                }
+            }
+            EventKind::Ended { choice, reason, score } => {
+                let told = self.going_on(choice);
+                (told.reason, told.score) = (Some(reason.clone()), score);
+            }
+            EventKind::Finished(finished) => {
+                assert!(self.texts.values().all(|text| text.reason.is_some()), "a text has no end");
+                self.finished = Some(finished.clone());
+            }
+        }
+    }
+
+    fn going_on(&mut self, choice: usize) -> &mut Text {
+        assert!(self.started);
+        let text = self.texts.entry(choice).or_default();
+        assert!(text.reason.is_none(), "a text goes on after its end");
+        text
     }
 }
 
@@ -140,22 +208,7 @@ impl Log {
         for event in events.iter() {
             let outcome = self.0.entry(event.request).or_default();
             assert!(outcome.finished.is_none(), "{:?} goes on after its end: {event:?}", event.request);
-            match event.kind {
-                EventKind::Started => {
-                    assert!(!outcome.started, "{:?} started twice", event.request);
-                    outcome.started = true;
-                }
-                EventKind::Token { id, text } => {
-                    assert!(outcome.started);
-                    outcome.tokens.push(id);
-                    outcome.text.push_str(text);
-                }
-                EventKind::Text { text } => {
-                    assert!(outcome.started && !text.is_empty());
-                    outcome.text.push_str(text);
-                }
-                EventKind::Finished(finished) => outcome.finished = Some(finished.clone()),
-            }
+            outcome.take(event.kind);
         }
         events.clear();
     }

@@ -135,6 +135,9 @@ impl Setup {
     }
 }
 
+/// The most texts of one prompt, or requests of a batch, that are generated side by side.
+pub(crate) const MAX_SEQUENCES: usize = 64;
+
 /// Token ids as the user wrote them: `1,2,3`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Ids(pub(crate) Vec<TokenId>);

@@ -48,8 +48,13 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, CliError> {
     let tokenizer = file.tokenizer();
     let defaults = Defaults::of(file.weights.metadata())?;
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
-    let sizing =
-        Sizing { plan: &plan, max_rows: args.compute.prefill_chunk, max_logit_rows: 1, n_sequences: 1 };
+    let sizing = Sizing {
+        plan: &plan,
+        max_rows: args.compute.prefill_chunk,
+        max_logit_rows: 1,
+        n_sequences: 1,
+        n_shared: 0,
+    };
     let runtime = machine::resident_memory().map_or(0, |memory| memory.plus(file.bytes_in_program()).now);
     let contexts = args.context.iter().copied().collect::<BTreeSet<_>>();
     let rows = contexts.into_iter().map(|n| MemoryRow::new(&sizing, &file, n, runtime)).collect();

@@ -127,7 +127,13 @@ pub(crate) fn run(args: &LogitsArgs) -> Result<ExitCode, CliError> {
 
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
     let max_logit_rows = wanted.iter().filter(|&&wanted| wanted).count().min(MAX_LOGIT_ROWS);
-    let sizing = Sizing { plan: &plan, max_rows: args.compute.prefill_chunk, max_logit_rows, n_sequences: 1 };
+    let sizing = Sizing {
+        plan: &plan,
+        max_rows: args.compute.prefill_chunk,
+        max_logit_rows,
+        n_sequences: 1,
+        n_shared: 0,
+    };
     sizing.check(prompt.len(), machine::available_memory(), "Shorten the prompt or lower --prefill-chunk")?;
     let limits = sizing.limits(prompt.len());
     let options = ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits };

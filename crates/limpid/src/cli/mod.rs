@@ -1,6 +1,7 @@
 //! The subcommands, one a file, and what the parser says.
 
 pub(crate) mod args;
+pub(crate) mod batch;
 pub(crate) mod bench;
 pub(crate) mod detokenize;
 pub(crate) mod inspect;
@@ -45,14 +46,15 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     Inspect(inspect::InspectArgs),
     Tokenize(tokenize::TokenizeArgs),
     Detokenize(detokenize::DetokenizeArgs),
     Logits(logits::LogitsArgs),
-    Sample(sample::SampleArgs),
+    Sample(Box<sample::SampleArgs>),
     Perplexity(perplexity::PerplexityArgs),
     Bench(bench::BenchArgs),
+    Batch(batch::BatchArgs),
 }
 
 /// What the parser has to say instead of a command: help and version go to standard output, all else is an error in one

@@ -1,6 +1,7 @@
 //! `limpid run`: a prompt goes in, text streams out.
 
 mod args;
+mod decoding;
 mod generate;
 mod report;
 
@@ -17,9 +18,10 @@ use crate::machine::{self, AvailableMemory};
 use crate::output;
 use crate::sizing::Sizing;
 use crate::units;
-use generate::{MonotonicClock, generate};
+pub(crate) use generate::MonotonicClock;
+use generate::{Generation, generate};
 use limpid_engine::TokenId;
-use limpid_engine::engine::{Engine, EngineConfig, LengthLimit, PromptLimits, Request};
+use limpid_engine::engine::{Dropped, Engine, EngineConfig, LengthLimit, PromptLimits, Request};
 use limpid_engine::model::{MemoryPlan, ModelOptions};
 use limpid_engine::sampling::{Defaults, FinishReason};
 use limpid_engine::tokenizer::Tokenizer;
@@ -28,23 +30,39 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Rows of a prompt whose logits one step makes, where all of them are asked for.
+const PROMPT_LOGIT_ROWS: usize = 64;
+
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let console = args.console.console();
     args.check()?;
     let setup = args.compute.setup()?;
     let clock = MonotonicClock(Instant::now());
     let file = ModelFile::open(args.model.path())?;
-    let defaults = Defaults::of(file.weights.metadata())?;
+    let decoding = args.decoding.decoding()?;
+    let defaults = args.decoding.defaults(Defaults::of(file.weights.metadata())?);
     let sampling = args.length.complete(&args.sampling, defaults.params(draw_seed()));
     sampling.validate()?;
     let tokenizer = Arc::new(file.tokenizer()?);
     warn(&console, &tokenizer, &defaults);
 
-    let ReadPrompt { ids: prompt, reading, tokenize } = read_prompt(args, &file, &tokenizer, &clock)?;
+    let ReadPrompt { ids: mut prompt, reading, tokenize } = read_prompt(args, &file, &tokenizer, &clock)?;
+    let limits = args.limits(&file)?;
+    let dropped = args.fit_prompt(&limits, &mut prompt, &console);
+    let logprobs = args.logprobs.params(&decoding);
+    let request = Request {
+        stop: args.length.stop_params(),
+        max_tokens: args.length.max_tokens,
+        decoding,
+        logprobs,
+        time_limit: args.limits.time_limit(),
+        ..Request::new(prompt.clone(), sampling.clone())
+    };
+    request.validate()?;
 
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
-    let sizing = args.sizing(&plan, prompt.len());
-    let size = args.size(&file, &sizing, &prompt, machine::available_memory(), &console)?;
+    let sizing = args.sizing(&plan, prompt.len(), decoding.width(), logprobs.prompt.is_some());
+    let size = args.size(&limits, &sizing, &prompt, machine::available_memory(), &console)?;
     let runtime = machine::resident_memory().map(|before| before.plus(file.bytes_in_program()));
     let interrupt = Interrupt::while_loading(console)?;
     let mut engine = load(args, &file, &setup, &sizing, size, tokenizer.clone(), &console, &clock)?;
@@ -52,28 +70,21 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     interrupt.loading_is_done();
     let load = accepted_at - reading - tokenize;
 
-    let request = Request {
-        prompt: prompt.clone(),
-        sampling: sampling.clone(),
-        stop: args.length.stop_params(),
-        max_tokens: args.length.max_tokens,
-        accepted_at: accepted_at - tokenize,
-        tokenized_at: accepted_at,
-    };
-    let id = engine.submit(request)?;
+    let accepted_at = accepted_at - tokenize;
+    let id = engine.submit(Request { accepted_at, tokenized_at: accepted_at + tokenize, ..request })?;
     let watch = generate::Watch {
         console: &console,
         interrupt: &interrupt,
-        n_prompt: prompt.len(),
+        prompt: &prompt,
         prefill_chunk: size.prefill_chunk,
         kv_cache: !args.no_kv_cache,
-        streams: !args.json,
+        streams: !args.json && decoding.n_texts() == 1,
     };
-    let generation =
-        generate(&mut engine, id, &watch, |text| if args.json { Ok(()) } else { output::write(text) })?;
+    let echo = if args.logprobs.echo { tokenizer.decode(&prompt, true) } else { String::new() };
+    let generation = generate(&mut engine, id, &watch, echo)?;
     if !args.json {
-        output::end_line(&generation.text)?;
-        console.begin_line(&generation.text);
+        write_texts(&generation, watch.streams)?;
+        console.begin_line(&generation.first().text);
     }
     if let Some(error) = generation.finished.error {
         return Err(CliError::Request { model: file.name(), error });
@@ -86,16 +97,37 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
         load,
         memory,
         defaults: &defaults,
+        dropped,
     };
-    if args.json {
+    tell(&report, args.json, &console)
+}
+
+/// Says what there is to say of a run that is over.
+fn tell(report: &Report<'_>, as_json: bool, console: &Console) -> Result<ExitCode, CliError> {
+    if as_json {
         output::write_json(&report.json())?;
     } else {
         console.summary(&report.summary());
     }
-    Ok(match generation.finished.reason {
+    Ok(match report.generation.finished.reason {
         FinishReason::Cancelled => ExitCode::from(INTERRUPTED),
         _ => ExitCode::SUCCESS,
     })
+}
+
+/// Ends the line of a text that was streamed. Several texts are written at the end, an empty line between them: what is
+/// exact about where one ends is the JSON.
+fn write_texts(generation: &Generation, was_streamed: bool) -> Result<(), CliError> {
+    if was_streamed {
+        return output::end_line(&generation.first().text);
+    }
+    for (i, text) in generation.texts.iter().enumerate() {
+        output::write(if i > 0 { "\n" } else { "" })?;
+        output::write(&text.text)?;
+        let is_last = i + 1 == generation.texts.len();
+        if is_last { output::end_line(&text.text)? } else { output::write("\n")? }
+    }
+    Ok(())
 }
 
 /// The prompt, and how long it took.
@@ -134,17 +166,44 @@ pub(crate) struct RunSize {
 }
 
 impl RunArgs {
-    fn sizing<'a>(&self, plan: &'a MemoryPlan<'a>, n_prompt: usize) -> Sizing<'a> {
+    /// Drops what `--context-overflow` says of a prompt that is too long, and says so.
+    fn fit_prompt(
+        &self,
+        limits: &PromptLimits,
+        prompt: &mut Vec<TokenId>,
+        console: &Console,
+    ) -> Option<Dropped> {
+        let dropped = limits.fit_prompt(prompt, self.length.max_tokens, self.limits.context_overflow());
+        if let Some(Dropped { start, n_tokens }) = dropped {
+            console.note(&format!("{n_tokens} tokens of the prompt dropped, from position {start} on"));
+        }
+        dropped
+    }
+
+    fn sizing<'a>(
+        &self,
+        plan: &'a MemoryPlan<'a>,
+        n_prompt: usize,
+        width: usize,
+        scores_prompt: bool,
+    ) -> Sizing<'a> {
         // Without a cache every step is a prefill of all there is.
         let longest_prefill = if self.no_kv_cache { usize::MAX } else { n_prompt };
-        let max_rows = self.compute.prefill_chunk.min(longest_prefill);
-        Sizing { plan, max_rows, max_logit_rows: 1, n_sequences: 1 }
+        let prefill_chunk = self.compute.prefill_chunk.min(longest_prefill);
+        let n_scored = if scores_prompt { PROMPT_LOGIT_ROWS } else { 1 };
+        Sizing {
+            plan,
+            max_rows: prefill_chunk.saturating_add(width - 1),
+            max_logit_rows: width - 1 + n_scored,
+            n_sequences: width,
+            n_shared: if self.no_kv_cache { 0 } else { n_prompt },
+        }
     }
 
     /// Decides how much to load, or refuses what cannot be done, with the numbers.
     fn size(
         &self,
-        file: &ModelFile,
+        limits: &PromptLimits,
         sizing: &Sizing<'_>,
         prompt: &[TokenId],
         available: Option<AvailableMemory>,
@@ -152,7 +211,6 @@ impl RunArgs {
     ) -> Result<RunSize, CliError> {
         let n_prompt = prompt.len();
         // As the engine will check it, but before loading.
-        let limits = self.limits(file)?;
         limits.check_prompt(prompt)?;
         let max_tokens = limits.max_tokens(n_prompt, self.length.max_tokens, self.length.min_tokens)?;
         let mut context_length = limits.max_len;
@@ -178,7 +236,8 @@ impl RunArgs {
             }
             context_length
         };
-        let prefill_chunk = sizing.limits(n_positions).max_rows;
+        // As `Budget` adds it up.
+        let prefill_chunk = sizing.limits(n_positions).max_rows - (sizing.n_sequences - 1);
         Ok(RunSize { context_length, n_positions, prefill_chunk })
     }
 
@@ -217,7 +276,7 @@ fn load(
     let config = EngineConfig {
         context_length: size.context_length,
         n_pages: sizing.n_pages(size.n_positions),
-        max_sequences: 1,
+        max_sequences: sizing.n_sequences,
         max_waiting: 1,
         prefill_chunk: size.prefill_chunk,
         kv_cache: !args.no_kv_cache,

@@ -197,7 +197,11 @@ impl SamplingArgs {
             top_n_sigma: filters.top_n_sigma.unwrap_or(silent.top_n_sigma),
             xtc_threshold: filters.xtc_threshold.unwrap_or(silent.xtc_threshold),
             xtc_probability: filters.xtc_probability.unwrap_or(silent.xtc_probability),
-            mirostat_tau: filters.mirostat_tau.unwrap_or(silent.mirostat_tau),
+            mirostat_tau: filters.mirostat_tau.unwrap_or(match filters.temperature {
+                // What the model's files say of draws does not hold where there are none.
+                Some(0.0) => 0.0,
+                _ => silent.mirostat_tau,
+            }),
             mirostat_eta: filters.mirostat_eta.unwrap_or(silent.mirostat_eta),
             sampler_order: filters.sampler_order.clone(),
             seed: filters.seed.unwrap_or(silent.seed),

@@ -108,8 +108,16 @@ fn check(command: &str, runs: &[&[&str]], never_seen: &[(&str, &str)]) {
 fn run() {
     let typical = edited("generation_config.json", "{", "{\"typical_p\": 0.9,");
     let typical = typical.path().to_str().expect("UTF-8");
-    let runs: [&[&str]; 7] = [
+    let long = "a fox and a lamp ".repeat(40);
+    let cut = [&long, "--context", "100", "--context-overflow", "truncate_middle", "--max-tokens", "3"];
+    let beams = [PROMPT, "--num-beams", "2", "--num-return-sequences", "2", "--max-tokens", "3"];
+    let logprobs = ["--logprobs", "2", "--prompt-logprobs", "1"];
+    let asking = [&[PROMPT, "--n", "2", "--seed", "1", "--max-tokens", "3"], &logprobs[..]].concat();
+    let runs: [&[&str]; 10] = [
         &["-m", typical, "--prompt-tokens", "1,5", "-n", "2"],
+        &cut,
+        &beams,
+        &asking,
         &[PROMPT, "--seed", "1"],
         &[PROMPT, "--seed", "1", "--max-tokens", "4"],
         &[PROMPT, "--seed", "1", "--max-tokens", "1"],

@@ -1,7 +1,9 @@
 //! Runs the program as a user does: arguments and standard input go in; output, messages and exit code come out. The
 //! model is the embedded one.
 
+mod batch;
 mod bench;
+mod decoding;
 mod files;
 mod folder;
 mod harness;

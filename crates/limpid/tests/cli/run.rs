@@ -53,6 +53,9 @@ fn json_is_one_object_with_the_documented_fields() {
         "timings",
         "memory",
         "defaults",
+        "dropped",
+        "prompt_logprobs",
+        "sequences",
     ];
     assert_eq!(keys(&json), fields);
     let timings = [

@@ -14,6 +14,7 @@ fn help_of_every_command_is_on_standard_output() {
         &["sample", "--help"],
         &["perplexity", "--help"],
         &["bench", "--help"],
+        &["batch", "--help"],
     ] {
         let outcome = limpid(args).success();
         assert!(outcome.stdout.contains("Usage: limpid"), "{args:?}");
@@ -30,6 +31,8 @@ fn help_of_run_groups_options_and_names_ranges_and_defaults() {
         "Sampling:",
         "Penalties:",
         "Bans and bias:",
+        "Several texts and beams:",
+        "Log-probabilities:",
         "Computing:",
         "Output:",
     ] {

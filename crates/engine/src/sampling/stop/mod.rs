@@ -13,6 +13,7 @@ use self::automaton::Automaton;
 use super::finish::FinishReason;
 use super::params::{IgnoreEos, ParamError, SamplingParams};
 use crate::TokenId;
+use std::sync::Arc;
 
 /// The most stop strings of a request.
 pub const MAX_STOP_STRINGS: usize = 16;
@@ -55,11 +56,7 @@ impl StopParams {
 /// string, call [`StopMatcher::finish`] for the text that is still held.
 #[derive(Clone, Debug)]
 pub struct StopMatcher {
-    params: StopParams,
-    /// Ids that end the sequence as EOS: none where `ignore_eos` is set.
-    eos: Vec<TokenId>,
-    min_tokens: u32,
-    automaton: Automaton,
+    ends: Arc<Ends>,
     /// Tokens so far.
     n_tokens: u32,
     /// Where the automaton stands after the last byte.
@@ -68,6 +65,16 @@ pub struct StopMatcher {
     held: String,
     /// Bytes of text released so far.
     n_released: usize,
+}
+
+/// What does not change while a sequence grows; its forks share it.
+#[derive(Debug)]
+struct Ends {
+    params: StopParams,
+    /// Ids that end the sequence as EOS: none where `ignore_eos` is set.
+    eos: Vec<TokenId>,
+    min_tokens: u32,
+    automaton: Automaton,
 }
 
 impl StopMatcher {
@@ -80,11 +87,9 @@ impl StopMatcher {
     ) -> Result<StopMatcher, ParamError> {
         stop.validate(vocab_size)?;
         let eos = if sampling.ignore_eos == IgnoreEos::No { eos.to_vec() } else { Vec::new() };
+        let (params, automaton) = (stop.clone(), Automaton::new(&stop.stop));
         Ok(StopMatcher {
-            params: stop.clone(),
-            eos,
-            min_tokens: sampling.min_tokens,
-            automaton: Automaton::new(&stop.stop),
+            ends: Arc::new(Ends { params, eos, min_tokens: sampling.min_tokens, automaton }),
             n_tokens: 0,
             node: Automaton::ROOT,
             held: String::new(),
@@ -99,11 +104,11 @@ impl StopMatcher {
     /// not end the sequence.
     pub fn token(&mut self, id: TokenId) -> Option<FinishReason> {
         self.n_tokens += 1;
-        if self.n_tokens <= self.min_tokens {
+        if self.n_tokens <= self.ends.min_tokens {
             None
-        } else if self.eos.contains(&id) {
+        } else if self.ends.eos.contains(&id) {
             Some(FinishReason::Eos { id })
-        } else if self.params.stop_token_ids.contains(&id) {
+        } else if self.ends.params.stop_token_ids.contains(&id) {
             Some(FinishReason::StopId { id })
         } else {
             None
@@ -117,19 +122,19 @@ impl StopMatcher {
     /// Stop strings are searched only in text that tokens beyond `min_tokens` brought.
     pub fn text(&mut self, text: &str, out: &mut String) -> Option<FinishReason> {
         self.held.push_str(text);
-        if self.n_tokens <= self.min_tokens {
+        if self.n_tokens <= self.ends.min_tokens {
             self.release(self.held.len(), out);
             return None;
         }
         let first_new = self.held.len() - text.len();
         for (i, byte) in text.bytes().enumerate() {
-            self.node = self.automaton.next(self.node, byte);
-            if let Some(index) = self.automaton.longest_match(self.node) {
+            self.node = self.ends.automaton.next(self.node, byte);
+            if let Some(index) = self.ends.automaton.longest_match(self.node) {
                 return Some(self.stopped(index, first_new + i + 1, out));
             }
         }
         // The part that stays begins with a stop string's first byte, so the cut lies between characters.
-        self.release(self.held.len() - self.automaton.depth(self.node), out);
+        self.release(self.held.len() - self.ends.automaton.depth(self.node), out);
         None
     }
 
@@ -140,18 +145,24 @@ impl StopMatcher {
         self.node = Automaton::ROOT;
     }
 
+    /// How many token ids end the sequence.
+    pub fn n_ending_ids(&self) -> usize {
+        let stop_ids = &self.ends.params.stop_token_ids;
+        self.ends.eos.len() + stop_ids.iter().filter(|id| !self.ends.eos.contains(id)).count()
+    }
+
     /// Whether a stop id's own text is part of the output.
     pub fn includes_stop(&self) -> bool {
-        self.params.include_stop
+        self.ends.params.include_stop
     }
 
     /// Stop string `index` ends at byte `end` of the held text.
     fn stopped(&mut self, index: usize, end: usize, out: &mut String) -> FinishReason {
-        let start = end - self.params.stop[index].len();
+        let start = end - self.ends.params.stop[index].len();
         let at = self.n_released + start;
-        self.release(if self.params.include_stop { end } else { start }, out);
+        self.release(if self.ends.params.include_stop { end } else { start }, out);
         self.held.clear();
-        FinishReason::StopString { index, text: self.params.stop[index].clone(), at }
+        FinishReason::StopString { index, text: self.ends.params.stop[index].clone(), at }
     }
 
     fn release(&mut self, len: usize, out: &mut String) {

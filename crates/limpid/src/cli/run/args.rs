@@ -1,5 +1,6 @@
 //! The options of `limpid run`.
 
+use super::decoding::{DecodingArgs, LimitArgs, LogprobArgs};
 use crate::cli::args::{ComputeArgs, ConsoleArgs, Ids, ModelArgs, ids, token_count, tokens};
 use crate::cli::sampling::SamplingArgs;
 use crate::error::CliError;
@@ -26,7 +27,16 @@ pub(crate) struct RunArgs {
     pub(crate) length: LengthArgs,
 
     #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+
+    #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
+
+    #[command(flatten)]
+    pub(crate) decoding: DecodingArgs,
+
+    #[command(flatten)]
+    pub(crate) logprobs: LogprobArgs,
 
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
@@ -40,8 +50,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) no_kv_cache: bool,
 
-    /// One JSON object instead of the text: text, token_ids, prompt_token_ids, seed, finish_reason, stop, usage,
-    /// timings, memory, defaults
+    /// One JSON object instead of the text: text, token_ids, sequences, prompt_token_ids, seed, finish_reason, stop,
+    /// usage, timings, memory, defaults, ...
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 

@@ -3,7 +3,9 @@
 use crate::console::Console;
 use crate::error::CliError;
 use crate::interrupt::Interrupt;
+use crate::output;
 use crate::progress::{Progress, Unit};
+use crate::texts::{Text, TextLogprob, Texts};
 use limpid_engine::TokenId;
 use limpid_engine::engine::{Clock, Engine, EventKind, Events, Finished, RequestId};
 use limpid_engine::trace::NoTrace;
@@ -24,7 +26,7 @@ impl Clock for MonotonicClock {
 pub(crate) struct Watch<'a> {
     pub(crate) console: &'a Console,
     pub(crate) interrupt: &'a Interrupt,
-    pub(crate) n_prompt: usize,
+    pub(crate) prompt: &'a [TokenId],
     /// Tokens that one step computes at most.
     pub(crate) prefill_chunk: usize,
     /// Without one every token is preceded by a prefill of all there is.
@@ -35,23 +37,33 @@ pub(crate) struct Watch<'a> {
 
 /// What came of a request.
 pub(crate) struct Generation {
-    pub(crate) text: String,
-    pub(crate) token_ids: Vec<TokenId>,
+    /// At least one, of which there may be nothing.
+    pub(crate) texts: Vec<Text>,
+    pub(crate) prompt_logprobs: Option<Vec<TextLogprob>>,
     pub(crate) finished: Finished,
     /// From the first step to the last.
     pub(crate) time: Duration,
 }
 
-/// Steps until the only request, `id`, is over, and hands out its text as it comes.
+impl Generation {
+    pub(crate) fn first(&self) -> &Text {
+        &self.texts[0]
+    }
+}
+
+/// Steps until the only request, `id`, is over. Writes the text as it comes, if it streams; every text begins with
+/// `echo`.
 pub(crate) fn generate(
     engine: &mut Engine,
     id: RequestId,
     watch: &Watch<'_>,
-    mut write: impl FnMut(&str) -> Result<(), CliError>,
+    echo: String,
 ) -> Result<Generation, CliError> {
     let start = Instant::now();
-    let (mut text, mut token_ids) = (String::new(), Vec::new());
-    let mut prefill = Prefill::start(watch, "prefill", watch.n_prompt);
+    let mut texts = Texts::new(echo);
+    let write = |text: &str| if watch.streams && !text.is_empty() { output::write(text) } else { Ok(()) };
+    write(&texts.echo)?;
+    let mut prefill = Prefill::start(watch, "prefill", watch.prompt.len());
     let mut events = Events::default();
     loop {
         events.clear();
@@ -62,26 +74,24 @@ pub(crate) fn generate(
         }
         prefill.step_is_done();
         for event in events.iter() {
-            let released = match event.kind {
-                EventKind::Started => continue,
-                EventKind::Token { id, text } => {
-                    token_ids.push(id);
-                    text
+            match event.kind {
+                EventKind::Token { .. } | EventKind::Text { .. } => {
+                    // Its line is erased before text comes.
+                    prefill.end();
+                    write(texts.take(event.kind, watch.prompt))?;
+                    if watch.shows_recomputing() {
+                        let n_tokens = watch.prompt.len() + texts.texts[0].token_ids.len();
+                        prefill = Prefill::start(watch, "computing again", n_tokens);
+                    }
                 }
-                EventKind::Text { text } => text,
                 EventKind::Finished(finished) => {
+                    let Texts { texts, prompt_logprobs, .. } = texts;
                     let finished = finished.clone();
-                    return Ok(Generation { text, token_ids, finished, time: start.elapsed() });
+                    return Ok(Generation { texts, prompt_logprobs, finished, time: start.elapsed() });
                 }
-            };
-            // Its line is erased before text comes.
-            prefill.end();
-            if !released.is_empty() {
-                text.push_str(released);
-                write(released)?;
-            }
-            if watch.shows_recomputing() {
-                prefill = Prefill::start(watch, "computing again", watch.n_prompt + token_ids.len());
+                other => {
+                    texts.take(other, watch.prompt);
+                }
             }
         }
     }

@@ -2,12 +2,14 @@
 
 use super::generate::Generation;
 use crate::machine::{self, ResidentMemory};
+use crate::openai::StopJson;
 use crate::sizing::{Need, Sizing};
+use crate::texts::{Text, TextLogprob};
 use crate::units;
 use limpid_engine::TokenId;
-use limpid_engine::engine::Usage;
+use limpid_engine::engine::{Dropped, Finished, Usage};
 use limpid_engine::kv::KvStats;
-use limpid_engine::sampling::{Defaults, FinishReason, Setting};
+use limpid_engine::sampling::{Defaults, Setting};
 use limpid_engine::stats::{RequestTimings, Ttft};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ pub(crate) struct Report<'a> {
     pub(crate) load: Duration,
     pub(crate) memory: MemoryReport,
     pub(crate) defaults: &'a Defaults,
+    pub(crate) dropped: Option<Dropped>,
 }
 
 /// Bytes. What was predicted stands beside what was measured.
@@ -48,9 +51,10 @@ impl MemoryReport {
         kv: KvStats,
         kv_cache: bool,
     ) -> Self {
-        let Usage { prompt_tokens, completion_tokens, .. } = generation.finished.usage;
+        let prompt_tokens = generation.finished.usage.prompt_tokens;
+        let longest = generation.texts.iter().map(|text| text.token_ids.len()).max().unwrap_or(0);
         // The last token's keys and values are never computed: nothing comes after it.
-        let need = sizing.need((prompt_tokens + completion_tokens).saturating_sub(1).max(1));
+        let need = sizing.need((prompt_tokens + longest).saturating_sub(1).max(1));
         let before = before.unwrap_or(ResidentMemory { now: 0, peak: 0 });
         Self {
             need,
@@ -119,10 +123,14 @@ impl Report<'_> {
 
     pub(crate) fn json(&self) -> RunJson<'_> {
         let finished = &self.generation.finished;
+        let first = self.generation.first();
         RunJson {
-            text: &self.generation.text,
-            token_ids: self.generation.token_ids.iter().map(|id| id.0).collect(),
-            prompt_token_ids: self.prompt.iter().map(|id| id.0).collect(),
+            text: &first.text,
+            token_ids: raw_ids(&first.token_ids),
+            sequences: self.generation.texts.iter().map(|text| SequenceJson::new(text, finished)).collect(),
+            prompt_logprobs: self.generation.prompt_logprobs.as_deref().map(logprobs_json),
+            dropped: self.dropped.map(|Dropped { start, n_tokens }| DroppedJson { start, n_tokens }),
+            prompt_token_ids: raw_ids(self.prompt),
             seed: self.seed,
             finish_reason: finished.reason.name(),
             stop: StopJson::new(&finished.reason),
@@ -170,44 +178,65 @@ pub(crate) struct RunJson<'a> {
     timings: TimingsJson,
     memory: MemoryJson,
     defaults: DefaultsJson,
+    /// What of the prompt was too much.
+    dropped: Option<DroppedJson>,
+    prompt_logprobs: Option<Vec<LogprobJson>>,
+    /// All texts, the first one again.
+    sequences: Vec<SequenceJson<'a>>,
 }
 
-/// The exact reason.
+/// One of several texts.
 #[derive(Serialize)]
-#[serde(tag = "reason", rename_all = "snake_case")]
-enum StopJson<'a> {
-    Eos {
-        token_id: u32,
-    },
-    /// Which of the stop strings, and at which byte of the text it begins.
-    StopString {
-        index: usize,
-        string: &'a str,
-        at: usize,
-    },
-    StopToken {
-        token_id: u32,
-    },
-    MaxTokens,
-    Context,
-    Cancelled,
-    Error,
+struct SequenceJson<'a> {
+    text: &'a str,
+    token_ids: Vec<u32>,
+    finish_reason: &'static str,
+    stop: StopJson<'a>,
+    /// What the texts are sorted by, if they are.
+    score: Option<f64>,
+    logprobs: Option<Vec<LogprobJson>>,
 }
 
-impl<'a> StopJson<'a> {
-    fn new(reason: &'a FinishReason) -> Self {
-        match reason {
-            FinishReason::Eos { id } => Self::Eos { token_id: id.0 },
-            FinishReason::StopString { index, text, at } => {
-                Self::StopString { index: *index, string: text, at: *at }
-            }
-            FinishReason::StopId { id } => Self::StopToken { token_id: id.0 },
-            FinishReason::MaxTokens => Self::MaxTokens,
-            FinishReason::Context => Self::Context,
-            FinishReason::Cancelled => Self::Cancelled,
-            FinishReason::Error => Self::Error,
+impl<'a> SequenceJson<'a> {
+    fn new(text: &'a Text, finished: &'a Finished) -> Self {
+        let reason = text.reason.as_ref().unwrap_or(&finished.reason);
+        let is_asked = text.logprobs.len() == text.token_ids.len() && !text.logprobs.is_empty();
+        Self {
+            text: &text.text,
+            token_ids: raw_ids(&text.token_ids),
+            finish_reason: reason.name(),
+            stop: StopJson::new(reason),
+            score: text.score,
+            logprobs: is_asked.then(|| logprobs_json(&text.logprobs)),
         }
     }
+}
+
+#[derive(Serialize)]
+struct LogprobJson {
+    token_id: u32,
+    logprob: f32,
+    /// The likeliest in its place, and their log-probabilities.
+    top: Vec<(u32, f32)>,
+}
+
+fn logprobs_json(logprobs: &[TextLogprob]) -> Vec<LogprobJson> {
+    let one = |of: &TextLogprob| LogprobJson {
+        token_id: of.id.0,
+        logprob: of.logprob,
+        top: of.top.iter().map(|top| (top.id.0, top.logprob)).collect(),
+    };
+    logprobs.iter().map(one).collect()
+}
+
+fn raw_ids(ids: &[TokenId]) -> Vec<u32> {
+    ids.iter().map(|id| id.0).collect()
+}
+
+#[derive(Serialize)]
+struct DroppedJson {
+    start: usize,
+    n_tokens: usize,
 }
 
 #[derive(Serialize)]

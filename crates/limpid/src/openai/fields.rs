@@ -1,0 +1,157 @@
+//! An object whose fields are taken one by one; what is left at the end is refused by name.
+
+use limpid_engine::engine::SubmitError;
+use limpid_engine::sampling::ParamError;
+use serde_json::{Map, Value, json};
+
+/// Longer values are not repeated in a message.
+const MAX_SHOWN: usize = 80;
+
+/// What is wrong with a request.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct ApiError {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    /// The field, where one is to blame.
+    pub(crate) param: Option<String>,
+}
+
+impl ApiError {
+    pub(crate) fn invalid(param: Option<&str>, message: impl Into<String>) -> Self {
+        Self { code: "invalid_request", message: message.into(), param: param.map(str::to_owned) }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({"code": self.code, "message": self.message, "param": self.param})
+    }
+}
+
+impl From<ParamError> for ApiError {
+    fn from(error: ParamError) -> Self {
+        Self::invalid(Some(&error.name), error.to_string())
+    }
+}
+
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Param(error) => error.into(),
+            error => Self::invalid(None, error.to_string()),
+        }
+    }
+}
+
+/// See the module. A field that is null is as one that is not there.
+pub(crate) struct Fields {
+    fields: Map<String, Value>,
+    /// Where the object lies, for messages: empty, or such as `messages[2].`.
+    path: String,
+}
+
+impl Fields {
+    pub(crate) fn new(value: Value, path: &str) -> Result<Self, ApiError> {
+        match value {
+            Value::Object(fields) => Ok(Self { fields, path: path.to_owned() }),
+            other => {
+                let name = if path.is_empty() { "the request" } else { path.trim_end_matches('.') };
+                Err(ApiError::invalid(None, format!("{name} is {}, an object is expected", shown(&other))))
+            }
+        }
+    }
+
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.fields.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A field that `read` makes something of.
+    pub(crate) fn read<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>, ApiError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        match read(&value) {
+            Some(found) => Ok(Some(found)),
+            None => Err(self.wrong(name, &value, expected)),
+        }
+    }
+
+    pub(crate) fn wrong(&self, name: &str, value: &Value, expected: &str) -> ApiError {
+        let path = format!("{}{name}", self.path);
+        ApiError::invalid(Some(&path), format!("`{path}` is {}, {expected} is expected", shown(value)))
+    }
+
+    pub(crate) fn missing(&self, name: &str, expected: &str) -> ApiError {
+        let path = format!("{}{name}", self.path);
+        ApiError::invalid(Some(&path), format!("`{path}` is missing: {expected} is expected"))
+    }
+
+    pub(crate) fn number(&mut self, name: &str) -> Result<Option<f64>, ApiError> {
+        self.read(name, "a number", Value::as_f64)
+    }
+
+    pub(crate) fn count(&mut self, name: &str) -> Result<Option<usize>, ApiError> {
+        self.read(name, "a whole number from 0 on", |value| usize::try_from(value.as_u64()?).ok())
+    }
+
+    pub(crate) fn flag(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
+        self.read(name, "true or false", Value::as_bool)
+    }
+
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        self.read(name, "a string", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// One of several names, with what each stands for.
+    pub(crate) fn name<T: Copy>(&mut self, name: &str, names: &[(&str, T)]) -> Result<Option<T>, ApiError> {
+        let all = names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let find = |value: &Value| names.iter().find(|(name, _)| value == name).map(|(_, of)| *of);
+        self.read(name, &format!("one of {all}"), find)
+    }
+
+    /// Nothing else may be there.
+    pub(crate) fn end(self) -> Result<(), ApiError> {
+        match self.fields.into_iter().find(|(_, value)| !value.is_null()) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let path = format!("{}{name}", self.path);
+                Err(ApiError::invalid(Some(&path), format!("`{path}` is not supported; leave it out")))
+            }
+        }
+    }
+}
+
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => text,
+        Some((end, _)) => format!("{} ...", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_refused_by_name() {
+        let mut fields = Fields::new(json!({"a": 1, "b": null, "c": "x"}), "m[1].").unwrap();
+        assert_eq!(fields.count("a"), Ok(Some(1)));
+        assert_eq!(fields.number("b"), Ok(None));
+        let error = fields.end().unwrap_err();
+        assert_eq!(error.message, "`m[1].c` is not supported; leave it out");
+        assert_eq!(error.param.as_deref(), Some("m[1].c"));
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_shown() {
+        let mut fields = Fields::new(json!({"a": -1, "b": "x".repeat(500), "c": "maybe"}), "").unwrap();
+        let message = fields.count("a").unwrap_err().message;
+        assert_eq!(message, "`a` is -1, a whole number from 0 on is expected");
+        assert!(fields.number("b").unwrap_err().message.len() < 150);
+        let message = fields.name("c", &[("yes", 1), ("no", 0)]).unwrap_err().message;
+        assert_eq!(message, "`c` is \"maybe\", one of yes, no is expected");
+        assert!(Fields::new(json!([1]), "").is_err());
+    }
+}

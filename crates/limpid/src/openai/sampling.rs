@@ -1,0 +1,175 @@
+//! The parameters that both kinds of completions share.
+
+use super::fields::{ApiError, Fields};
+use limpid_engine::TokenId;
+use limpid_engine::decode::{BeamParams, Choices, Decoding, EarlyStopping, LogprobsMode};
+use limpid_engine::engine::ContextOverflow;
+use limpid_engine::sampling::{Defaults, IgnoreEos, SamplingParams, Source, StopParams};
+use serde_json::Value;
+
+/// What is in force where a request is silent: what the model's files spell out, and else what OpenAI's API says,
+/// temperature 1 and no filters.
+pub(super) fn defaults(mut of_model: Defaults) -> Defaults {
+    for setting in [&mut of_model.temperature, &mut of_model.top_p] {
+        if setting.source == Source::Limpid {
+            setting.value = 1.0;
+        }
+    }
+    of_model
+}
+
+/// How tokens are chosen. `seed` is the one of a request that gives none. Beams do not draw unless the request itself
+/// says so (which is refused further on).
+pub(super) fn sampling(
+    fields: &mut Fields,
+    defaults: &Defaults,
+    decoding: &Decoding,
+    seed: u64,
+) -> Result<SamplingParams, ApiError> {
+    let seed = fields.read("seed", "a whole number from 0 on", Value::as_u64)?.unwrap_or(seed);
+    let temperature = fields.number("temperature")?;
+    let is_greedy = temperature == Some(0.0) || matches!(decoding, Decoding::Beams(_));
+    let mut params = if is_greedy { defaults.clone().greedy().params(seed) } else { defaults.params(seed) };
+    params.temperature = temperature.map_or(params.temperature, |number| number as f32);
+    numbers(fields, &mut params)?;
+    lists(fields, &mut params)?;
+    if temperature.is_some() && params.dynatemp_max > 0.0 {
+        let message = "`dynatemp_max` takes the place of `temperature`: give one of them";
+        return Err(ApiError::invalid(Some("dynatemp_max"), message));
+    }
+    let scope = |value: &Value| value.as_str()?.parse().ok();
+    let expected = "\"output\", \"all\" or such as \"last_64\"";
+    params.penalty_scope = fields.read("penalty_scope", expected, scope)?.unwrap_or(params.penalty_scope);
+    if let Some(order) = fields.text("sampler_order")? {
+        params.sampler_order = order.parse()?;
+    }
+    let ignore_eos = |value: &Value| match value {
+        Value::Bool(false) => Some(IgnoreEos::No),
+        Value::Bool(true) => Some(IgnoreEos::GenerateThrough),
+        value if value == "generate_through" => Some(IgnoreEos::GenerateThrough),
+        value if value == "forbid" => Some(IgnoreEos::Forbid),
+        _ => None,
+    };
+    let expected = "true, false, \"generate_through\" or \"forbid\"";
+    params.ignore_eos = fields.read("ignore_eos", expected, ignore_eos)?.unwrap_or_default();
+    params.validate()?;
+    Ok(params)
+}
+
+/// The knobs that are a number each.
+fn numbers(fields: &mut Fields, params: &mut SamplingParams) -> Result<(), ApiError> {
+    for (name, value) in [
+        ("dynatemp_min", &mut params.dynatemp_min),
+        ("dynatemp_max", &mut params.dynatemp_max),
+        ("dynatemp_exponent", &mut params.dynatemp_exponent),
+        ("top_p", &mut params.top_p),
+        ("min_p", &mut params.min_p),
+        ("typical_p", &mut params.typical_p),
+        ("epsilon_cutoff", &mut params.epsilon_cutoff),
+        ("eta_cutoff", &mut params.eta_cutoff),
+        ("top_n_sigma", &mut params.top_n_sigma),
+        ("xtc_threshold", &mut params.xtc_threshold),
+        ("xtc_probability", &mut params.xtc_probability),
+        ("mirostat_tau", &mut params.mirostat_tau),
+        ("mirostat_eta", &mut params.mirostat_eta),
+        ("repetition_penalty", &mut params.repetition_penalty),
+        ("frequency_penalty", &mut params.frequency_penalty),
+        ("presence_penalty", &mut params.presence_penalty),
+        ("dry_multiplier", &mut params.dry_multiplier),
+        ("dry_base", &mut params.dry_base),
+    ] {
+        *value = fields.number(name)?.map_or(*value, |number| number as f32);
+    }
+    for (name, value) in [
+        ("top_k", &mut params.top_k),
+        ("min_tokens", &mut params.min_tokens),
+        ("dry_allowed_length", &mut params.dry_allowed_length),
+        ("no_repeat_ngram_size", &mut params.no_repeat_ngram_size),
+    ] {
+        let of = |value: &Value| u32::try_from(value.as_u64()?).ok();
+        *value = fields.read(name, "a whole number from 0 on", of)?.unwrap_or(*value);
+    }
+    Ok(())
+}
+
+/// The knobs that name tokens.
+fn lists(fields: &mut Fields, params: &mut SamplingParams) -> Result<(), ApiError> {
+    for (name, ids) in [
+        ("allowed_token_ids", &mut params.allowed_token_ids),
+        ("suppress_tokens", &mut params.suppress_tokens),
+        ("dry_breakers", &mut params.dry_breakers),
+    ] {
+        if let Some(given) = fields.read(name, "a list of token ids", token_ids)? {
+            *ids = given;
+        }
+    }
+    let words = |value: &Value| value.as_array()?.iter().map(token_ids).collect();
+    if let Some(words) = fields.read("bad_words_ids", "a list of lists of token ids", words)? {
+        params.bad_words_ids = words;
+    }
+    let bias = |(id, bias): (&String, &Value)| Some((TokenId(id.parse().ok()?), bias.as_f64()? as f32));
+    let biases = |value: &Value| value.as_object()?.iter().map(bias).collect();
+    let expected = "an object of token ids and numbers, such as {\"50256\": -100},";
+    if let Some(biases) = fields.read("logit_bias", expected, biases)? {
+        params.logit_bias = biases;
+    }
+    Ok(())
+}
+
+pub(super) fn stop(fields: &mut Fields) -> Result<StopParams, ApiError> {
+    let strings = |value: &Value| match value {
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Array(texts) => texts.iter().map(|text| text.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    };
+    Ok(StopParams {
+        stop: fields.read("stop", "a string or a list of strings", strings)?.unwrap_or_default(),
+        stop_token_ids: fields.read("stop_token_ids", "a list of token ids", token_ids)?.unwrap_or_default(),
+        include_stop: fields.flag("include_stop")?.unwrap_or(false),
+    })
+}
+
+pub(super) fn token_ids(value: &Value) -> Option<Vec<TokenId>> {
+    let id = |value: &Value| Some(TokenId(u32::try_from(value.as_u64()?).ok()?));
+    value.as_array()?.iter().map(id).collect()
+}
+
+pub(super) fn decoding(fields: &mut Fields) -> Result<Decoding, ApiError> {
+    let early_stopping = |value: &Value| match value {
+        Value::Bool(true) => Some(EarlyStopping::True),
+        Value::Bool(false) => Some(EarlyStopping::False),
+        value if value == "never" => Some(EarlyStopping::Never),
+        _ => None,
+    };
+    let decoding = match fields.count("num_beams")? {
+        // Then the beams' own fields are left, and refused.
+        None | Some(1) => {
+            let n = fields.count("n")?.unwrap_or(1);
+            Decoding::Choices(Choices { n, best_of: fields.count("best_of")?.unwrap_or(n) })
+        }
+        Some(num_beams) => Decoding::Beams(BeamParams {
+            num_beams,
+            length_penalty: fields.number("length_penalty")?.unwrap_or(0.0),
+            early_stopping: fields
+                .read("early_stopping", "true, false or \"never\"", early_stopping)?
+                .unwrap_or_default(),
+            num_return_sequences: fields.count("num_return_sequences")?.unwrap_or(1),
+        }),
+    };
+    decoding.validate()?;
+    Ok(decoding)
+}
+
+pub(super) fn logprobs_mode(fields: &mut Fields) -> Result<LogprobsMode, ApiError> {
+    let names = [("raw", LogprobsMode::Raw), ("processed", LogprobsMode::Processed)];
+    Ok(fields.name("logprobs_mode", &names)?.unwrap_or_default())
+}
+
+pub(super) fn context_overflow(fields: &mut Fields) -> Result<ContextOverflow, ApiError> {
+    let names = [
+        ("error", ContextOverflow::Error),
+        ("truncate_left", ContextOverflow::TruncateLeft),
+        ("truncate_middle", ContextOverflow::TruncateMiddle),
+    ];
+    Ok(fields.name("context_overflow", &names)?.unwrap_or_default())
+}
