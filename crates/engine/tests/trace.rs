@@ -4,10 +4,11 @@
 mod support;
 
 use limpid_engine::TokenId;
+use limpid_engine::decode::{BeamParams, Decoding};
 use limpid_engine::engine::{Clock, Engine, EngineConfig, EventKind, Events, Request, RequestId};
 use limpid_engine::sampling::SamplingParams;
 use limpid_engine::tokenizer::Tokenizer;
-use limpid_engine::trace::{Candidate, NoTrace, Recorder, What};
+use limpid_engine::trace::{BeamFate, BeamNode, Candidate, NoTrace, Recorder, What};
 use limpid_engine::weights::WeightsFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ type Stage = (&'static str, Vec<Candidate>);
 struct Seen {
     residual: BTreeMap<(u64, usize, usize), Vec<f32>>,
     stages: BTreeMap<(u64, usize), Vec<Stage>>,
+    chosen: BTreeMap<(u64, usize), (TokenId, Option<f64>)>,
 }
 
 #[derive(Default)]
@@ -74,6 +76,7 @@ impl Recorder for Look {
     fn wants(&self, what: What) -> bool {
         match what {
             What::Rows | What::Stages => true,
+            What::Beams => false,
             What::Residual { layer } => layer == 0 || layer == LAST_LAYER,
         }
     }
@@ -92,7 +95,8 @@ impl Recorder for Look {
         assert_eq!(earlier, None, "each position is computed once");
     }
 
-    fn choice(&mut self, row: usize) {
+    fn choice(&mut self, row: usize, choice: usize) {
+        assert_eq!(choice, 0);
         self.choosing = self.rows[row];
     }
 
@@ -100,6 +104,16 @@ impl Recorder for Look {
         let mut candidates: Vec<_> = candidates.collect();
         candidates.sort_by_key(|candidate| candidate.id);
         self.seen.stages.entry(self.choosing).or_default().push((name, candidates));
+    }
+
+    fn chosen(&mut self, id: TokenId, u: Option<f64>) {
+        assert_eq!(self.seen.chosen.insert(self.choosing, (id, u)), None);
+    }
+}
+
+impl Look {
+    fn stage_names(&self, key: (u64, usize)) -> Vec<&'static str> {
+        self.seen.stages[&key].iter().map(|(name, _)| *name).collect()
     }
 }
 
@@ -136,8 +150,11 @@ fn a_recorder_sees_residual_rows_and_sampling_stages() {
         }
         assert_ne!(look.seen.residual[&(request, 0, 0)], look.seen.residual[&(request, 0, LAST_LAYER)]);
         for (i, token) in tokens.iter().enumerate() {
-            let stages = &look.seen.stages[&(request, prompt.len() + i - 1)];
-            assert!(stages.iter().map(|(name, _)| *name).eq(["logits", "temperature", "top_p", "top_k"]));
+            let key = (request, prompt.len() + i - 1);
+            let stages = &look.seen.stages[&key];
+            assert_eq!(look.stage_names(key), ["logits", "temperature", "top_p", "top_k"]);
+            let (chosen, u) = look.seen.chosen[&key];
+            assert_eq!((chosen, drawn(&stages[3].1, u.expect("it was drawn"))), (*token, *token));
             assert_eq!(stages[1].1.len(), 512, "temperature removes none");
             assert!(stages.windows(2).all(|pair| pair[0].1.len() >= pair[1].1.len()));
             assert!(stages[3].1.len() <= 5 && stages[3].1.iter().any(|candidate| candidate.id == *token));
@@ -146,6 +163,18 @@ fn a_recorder_sees_residual_rows_and_sampling_stages() {
         }
     }
     assert!(look.seen.residual.values().all(|row| row.len() == hidden_size));
+}
+
+/// The token at which the running sum of probabilities, likeliest first, exceeds `u`.
+fn drawn(candidates: &[Candidate], u: f64) -> TokenId {
+    let mut candidates = candidates.to_vec();
+    candidates.sort_by(|a, b| b.p.total_cmp(&a.p));
+    let mut sum = 0.0;
+    let is_it = |candidate: &&Candidate| {
+        sum += candidate.p;
+        sum > u
+    };
+    candidates.iter().find(is_it).expect("they sum to 1").id
 }
 
 #[test]
@@ -157,5 +186,87 @@ fn looking_changes_nothing_and_shows_the_same_beside_others() {
     assert_eq!(run(&PROMPTS[..1], &mut alone), tokens[..1]);
     together.seen.residual.retain(|key, _| key.0 == 0);
     together.seen.stages.retain(|key, _| key.0 == 0);
+    together.seen.chosen.retain(|key, _| key.0 == 0);
     assert_eq!(alone.seen, together.seen);
+}
+
+/// What a search tells of its beams, and which texts and beams the stages are for.
+#[derive(Default)]
+struct Tree {
+    /// Ranks whose stages were shown, of each step.
+    offered: Vec<Vec<usize>>,
+    /// The texts of the running beams, by rank.
+    running: Vec<Vec<TokenId>>,
+    nodes: Vec<BeamNode>,
+    finished: Vec<(Vec<TokenId>, f64)>,
+}
+
+impl Recorder for Tree {
+    fn wants(&self, what: What) -> bool {
+        matches!(what, What::Beams | What::Stages)
+    }
+
+    fn choice(&mut self, _row: usize, choice: usize) {
+        if choice == 0 {
+            self.end_step();
+            self.offered.push(Vec::new());
+        }
+        self.offered.last_mut().expect("rank 0 comes first").push(choice);
+    }
+
+    fn chosen(&mut self, _id: TokenId, _u: Option<f64>) {
+        panic!("a beam chooses no token");
+    }
+
+    fn beam(&mut self, node: BeamNode) {
+        self.nodes.push(node);
+    }
+}
+
+impl Tree {
+    /// The running beams become those that the nodes of a step say.
+    fn end_step(&mut self) {
+        let nodes = std::mem::take(&mut self.nodes);
+        let totals: Vec<f64> = nodes.iter().map(|node| node.total).collect();
+        assert!(totals.is_sorted_by(|a, b| a >= b), "{totals:?}");
+        let mut running = Vec::new();
+        for node in nodes {
+            let mut text = self.running.get(node.beam).cloned().unwrap_or_default();
+            text.push(node.id);
+            match node.fate {
+                BeamFate::RunsAs { rank } => {
+                    assert_eq!(rank, running.len());
+                    running.push(text);
+                }
+                BeamFate::Finished { score } => self.finished.push((text, score)),
+                BeamFate::Dropped => {}
+            }
+        }
+        self.running = running;
+    }
+}
+
+#[test]
+fn a_recorder_sees_the_tree_of_a_beam_search() {
+    let (mut engine, _) = engine();
+    let beams = BeamParams { num_return_sequences: 2, ..BeamParams::new(2) };
+    let sampling = SamplingParams::greedy();
+    let request = Request { sampling, decoding: Decoding::Beams(beams), ..request(PROMPTS[0]) };
+    engine.submit(request).unwrap();
+    let (mut events, mut tree) = (Events::default(), Tree::default());
+    while !engine.is_idle() {
+        engine.step(&mut events, &mut tree);
+    }
+    tree.end_step();
+    assert_eq!(tree.offered, [vec![0], vec![0, 1], vec![0, 1], vec![0, 1]]);
+    let mut texts = vec![(Vec::new(), 0.0); 2];
+    for event in events.iter() {
+        match event.kind {
+            EventKind::Token { choice, id, .. } => texts[choice].0.push(id),
+            EventKind::Ended { choice, score, .. } => texts[choice].1 = score.expect("beams have one"),
+            _ => {}
+        }
+    }
+    tree.finished.sort_by(|a, b| b.1.total_cmp(&a.1));
+    assert_eq!(tree.finished[..2], texts);
 }

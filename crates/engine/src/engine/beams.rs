@@ -3,15 +3,16 @@
 use super::event::Events;
 use super::output::Output;
 use super::request::RequestId;
-use super::running::Tools;
+use super::running::{LogitRow, Tools};
 use super::sequence::Sequence;
 use crate::TokenId;
 use crate::decode::{
-    BeamSearch, Hypothesis, LogprobParams, Logprobs, LogprobsMode, TokenLogprobs, log_softmax,
+    BeamCandidate, BeamSearch, Hypothesis, LogprobParams, Logprobs, LogprobsMode, TokenLogprobs, log_softmax,
 };
 use crate::kv::KvCache;
 use crate::sampling::{FinishReason, SampleError, Sampler};
 use crate::tokenizer::Tokenizer;
+use crate::trace::{BeamFate, BeamNode, Recorder, What};
 
 /// The search of one request. Its running beams are the request's sequences, best first.
 pub(super) struct Beams {
@@ -66,7 +67,7 @@ impl Beams {
         i: usize,
         beams: &[Sequence],
         sampler: &Sampler,
-        logits: &[f32],
+        LogitRow { row, logits, .. }: LogitRow<'_>,
         tools: &mut Tools<'_>,
     ) -> Result<bool, SampleError> {
         let Tools { cpu, candidates, values, recorder, .. } = tools;
@@ -75,6 +76,7 @@ impl Beams {
             self.search.begin_step();
         }
         self.n_offered += 1;
+        recorder.choice(row, i);
         if !log_softmax(cpu, logits, values) {
             // The sampler says which logit it is.
             sampler.process(logits, history, candidates, *recorder)?;
@@ -92,10 +94,10 @@ impl Beams {
         max_len: usize,
         tools: &mut Tools<'_>,
     ) -> Result<bool, SampleError> {
-        let Tools { kv, tokenizer, events, .. } = tools;
+        let Tools { kv, tokenizer, events, recorder, .. } = tools;
         self.n_offered = 0;
         let position = beams[0].history().n_output();
-        let parents = self.continue_beams(beams, tokenizer);
+        let parents = self.continue_beams(beams, tokenizer, *recorder);
         hand_over(beams, &mut self.spare, &parents, kv, max_len);
         std::mem::swap(beams, &mut self.spare);
         self.spare.extend(beams.drain(parents.len()..));
@@ -108,8 +110,14 @@ impl Beams {
     }
 
     /// Makes the running beams of the next step in the first spare places, and gives their parents.
-    fn continue_beams(&mut self, beams: &[Sequence], tokenizer: &Tokenizer) -> Vec<usize> {
+    fn continue_beams(
+        &mut self,
+        beams: &[Sequence],
+        tokenizer: &Tokenizer,
+        recorder: &mut dyn Recorder,
+    ) -> Vec<usize> {
         let num_beams = self.search.params().num_beams;
+        let is_traced = recorder.wants(What::Beams);
         let mut parents = Vec::with_capacity(num_beams);
         let mut text = String::new();
         for rank in 0..self.search.candidates().len() {
@@ -124,15 +132,23 @@ impl Beams {
             let next = &mut self.spare[parents.len()];
             next.continue_beam(&beams[candidate.beam], &candidate, logprob, tokenizer, &mut text);
             text.clear();
-            match next.reason.take() {
-                None => parents.push(candidate.beam),
+            let fate = match next.reason.take() {
+                None => {
+                    parents.push(candidate.beam);
+                    BeamFate::RunsAs { rank: parents.len() - 1 }
+                }
                 Some(reason) if rank < num_beams => {
                     let score = self.search.score(next.total(), next.generated().len());
                     let hypothesis = next.hypothesis(score, reason);
                     self.search.finish(hypothesis);
+                    BeamFate::Finished { score }
                 }
                 // It would be finished only among the first.
-                Some(_) => {}
+                Some(_) => BeamFate::Dropped,
+            };
+            if is_traced {
+                let BeamCandidate { beam, id, total, processed: logprob, .. } = candidate;
+                recorder.beam(BeamNode { beam, id, logprob, total, fate });
             }
         }
         parents

@@ -192,8 +192,7 @@ impl Running {
             if let Some(logprobs) = self.prompt_logprobs.take() {
                 tools.events.prompt_logprobs(self.id, logprobs);
             }
-            tools.recorder.choice(row.row);
-            match self.choose(i, row.logits, tools) {
+            match self.choose(i, row, tools) {
                 Ok(None) => {}
                 Ok(Some(has_text)) => told = Some(told.unwrap_or(false) | has_text),
                 Err(error) => self.error = Some(error),
@@ -218,11 +217,11 @@ impl Running {
     fn choose(
         &mut self,
         i: usize,
-        logits: &[f32],
+        row: LogitRow<'_>,
         tools: &mut Tools<'_>,
     ) -> Result<Option<bool>, RequestError> {
         if let Some(beams) = &mut self.beams {
-            if !beams.offer(i, &self.sequences, &self.samplers[0], logits, tools)? {
+            if !beams.offer(i, &self.sequences, &self.samplers[0], row, tools)? {
                 return Ok(None);
             }
             let has_text = beams.select(&mut self.sequences, self.max_len, tools)?;
@@ -231,12 +230,12 @@ impl Running {
         }
         tools.end_computing(&mut self.sequences[i]);
         if !self.sequences[i].generated().is_empty() {
-            return Ok(Some(self.choose_one(i, logits, tools)?));
+            return Ok(Some(self.choose_one(i, row, tools)?));
         }
         self.fork_choices(tools);
         let mut has_text = false;
         for choice in 0..self.sequences.len() {
-            has_text |= self.choose_one(choice, logits, tools)?;
+            has_text |= self.choose_one(choice, row, tools)?;
         }
         Ok(Some(has_text))
     }
@@ -257,12 +256,13 @@ impl Running {
     fn choose_one(
         &mut self,
         choice: usize,
-        logits: &[f32],
+        LogitRow { row, logits, .. }: LogitRow<'_>,
         tools: &mut Tools<'_>,
     ) -> Result<bool, RequestError> {
         let Tools { cpu, tokenizer, candidates, values, events, recorder, .. } = tools;
         let (is_ranked, reports) = (self.is_ranked(), self.logprobs.output.is_some());
         let sequence = &mut self.sequences[choice];
+        recorder.choice(row, choice);
         let id = self.samplers[choice].sample(logits, sequence.history_mut(), candidates, *recorder)?;
         self.completion_tokens += 1;
         if reports || is_ranked {

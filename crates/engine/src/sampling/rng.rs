@@ -47,6 +47,11 @@ impl Stream {
         u64::from(c0) | u64::from(c1) << 32
     }
 
+    /// u in [0, 1), to 53 bits: for people to look at.
+    pub fn uniform(&self, position: u32, purpose: Purpose) -> f64 {
+        (self.bits(position, purpose) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// floor(u * n) for u = bits / 2^64, exactly: a number from 0 to n - 1.
     pub fn below(&self, n: u64, position: u32, purpose: Purpose) -> u64 {
         let product = u128::from(self.bits(position, purpose)) * u128::from(n);

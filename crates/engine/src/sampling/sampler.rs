@@ -11,7 +11,7 @@ use super::mirostat::Mirostat;
 use super::params::{ParamError, SamplingParams};
 use super::rng::{Purpose, Stream};
 use crate::TokenId;
-use crate::trace::Recorder;
+use crate::trace::{Recorder, What};
 
 /// Why no token could be chosen.
 #[derive(Clone, PartialEq, Debug, Error)]
@@ -72,8 +72,14 @@ impl Sampler {
         recorder: &mut dyn Recorder,
     ) -> Result<TokenId, SampleError> {
         self.process(logits, history, scratch, recorder)?;
+        let position = history.n_output();
         let token = if self.greedy { scratch.argmax() } else { self.draw(scratch, history) };
-        token.ok_or(SampleError::NothingLeft { position: history.n_output() })
+        let token = token.ok_or(SampleError::NothingLeft { position })?;
+        if recorder.wants(What::Stages) {
+            let u = self.stream.uniform(position, Purpose::Draw);
+            recorder.chosen(token, (!self.greedy).then_some(u));
+        }
+        Ok(token)
     }
 
     /// What the chain makes of `logits`, in `scratch`; nothing is drawn. Beams give it log-probabilities.

@@ -14,8 +14,10 @@ pub enum What {
     Rows,
     /// The residual stream after a layer, one row of `hidden_size` numbers a batch row.
     Residual { layer: usize },
-    /// The candidates after each stage of the sampling chain.
+    /// The candidates after each stage of the sampling chain, and what was chosen.
     Stages,
+    /// What a beam search makes of its beams.
+    Beams,
 }
 
 /// A token that is still in play after a stage of the sampling chain.
@@ -26,6 +28,29 @@ pub struct Candidate {
     pub logit: f32,
     /// The softmax of the logits over the tokens still in play.
     pub p: f64,
+}
+
+/// A beam that was continued by one token.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct BeamNode {
+    /// The rank of the beam that was continued.
+    pub beam: usize,
+    pub id: TokenId,
+    /// The token's log-probability after the processors, and the sum of those of the whole text.
+    pub logprob: f32,
+    pub total: f64,
+    pub fate: BeamFate,
+}
+
+/// What becomes of a [`BeamNode`].
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum BeamFate {
+    /// It is a beam of the next step.
+    RunsAs { rank: usize },
+    /// It has ended, and is kept while its score is among the best.
+    Finished { score: f64 },
+    /// It would have ended, but did not rank high enough.
+    Dropped,
 }
 
 /// Receives what was asked for. Every method does nothing unless it is overridden.
@@ -46,15 +71,27 @@ pub trait Recorder {
         let _ = (row, layer, values);
     }
 
-    /// The sampling stages from here on choose the token that follows batch row `row`.
-    fn choice(&mut self, row: usize) {
-        let _ = row;
+    /// The sampling stages from here on choose what follows batch row `row` in the text `choice` of the request, or in
+    /// the beam of that rank.
+    fn choice(&mut self, row: usize, choice: usize) {
+        let _ = (row, choice);
     }
 
     /// What is left after the sampling stage `name`, by ascending id. The first one, `logits`, is what the chain begins
     /// with.
     fn stage(&mut self, name: &'static str, candidates: &mut dyn Iterator<Item = Candidate>) {
         let _ = (name, candidates);
+    }
+
+    /// The token that the stages led to. `u`: the number in [0, 1) that drew it; none if it is the likeliest. Beams
+    /// choose no token by themselves.
+    fn chosen(&mut self, id: TokenId, u: Option<f64>) {
+        let _ = (id, u);
+    }
+
+    /// A continuation that a step of a beam search looked at, the best first.
+    fn beam(&mut self, node: BeamNode) {
+        let _ = node;
     }
 }
 
