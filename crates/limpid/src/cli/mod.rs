@@ -10,6 +10,7 @@ pub(crate) mod perplexity;
 pub(crate) mod run;
 pub(crate) mod sample;
 pub(crate) mod sampling;
+mod stages;
 pub(crate) mod tokenize;
 
 use crate::error::CliError;

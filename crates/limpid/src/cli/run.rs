@@ -2,6 +2,7 @@
 
 mod args;
 mod decoding;
+mod explain;
 mod generate;
 mod report;
 
@@ -18,6 +19,7 @@ use crate::machine::{self, AvailableMemory};
 use crate::output;
 use crate::sizing::Sizing;
 use crate::units;
+use explain::Explain;
 pub(crate) use generate::MonotonicClock;
 use generate::{Generation, generate};
 use limpid_engine::TokenId;
@@ -78,13 +80,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
         prompt: &prompt,
         prefill_chunk: size.prefill_chunk,
         kv_cache: !args.no_kv_cache,
-        streams: !args.json && decoding.n_texts() == 1,
+        streams: !args.json && !args.explain && decoding.n_texts() == 1,
+        explains: args.explain,
     };
     let echo = if args.logprobs.echo { tokenizer.decode(&prompt, true) } else { String::new() };
-    let generation = generate(&mut engine, id, &watch, echo)?;
-    if !args.json {
-        write_texts(&generation, watch.streams)?;
-        console.begin_line(&generation.first().text);
+    let mut explain = args.explain.then(|| Explain::new(&tokenizer, decoding.width()));
+    let generation = generate(&mut engine, id, &watch, echo, explain.as_mut())?;
+    match explain {
+        Some(explain) => output::write(&explain.end(&generation))?,
+        None => args.write_texts(&generation, watch.streams, &console)?,
     }
     if let Some(error) = generation.finished.error {
         return Err(CliError::Request { model: file.name(), error });
@@ -113,21 +117,6 @@ fn tell(report: &Report<'_>, as_json: bool, console: &Console) -> Result<ExitCod
         FinishReason::Cancelled => ExitCode::from(INTERRUPTED),
         _ => ExitCode::SUCCESS,
     })
-}
-
-/// Ends the line of a text that was streamed. Several texts are written at the end, an empty line between them: what is
-/// exact about where one ends is the JSON.
-fn write_texts(generation: &Generation, was_streamed: bool) -> Result<(), CliError> {
-    if was_streamed {
-        return output::end_line(&generation.first().text);
-    }
-    for (i, text) in generation.texts.iter().enumerate() {
-        output::write(if i > 0 { "\n" } else { "" })?;
-        output::write(&text.text)?;
-        let is_last = i + 1 == generation.texts.len();
-        if is_last { output::end_line(&text.text)? } else { output::write("\n")? }
-    }
-    Ok(())
 }
 
 /// The prompt, and how long it took.
@@ -166,6 +155,31 @@ pub(crate) struct RunSize {
 }
 
 impl RunArgs {
+    /// Where the result is text: ends the line of a text that was streamed. Several texts are written at the end, an
+    /// empty line between them: what is exact about where one ends is the JSON.
+    fn write_texts(
+        &self,
+        generation: &Generation,
+        was_streamed: bool,
+        console: &Console,
+    ) -> Result<(), CliError> {
+        if self.json {
+            return Ok(());
+        }
+        if was_streamed {
+            output::end_line(&generation.first().text)?;
+        }
+        let texts = if was_streamed { &[][..] } else { &generation.texts };
+        for (i, text) in texts.iter().enumerate() {
+            output::write(if i > 0 { "\n" } else { "" })?;
+            output::write(&text.text)?;
+            let is_last = i + 1 == texts.len();
+            if is_last { output::end_line(&text.text)? } else { output::write("\n")? }
+        }
+        console.begin_line(&generation.first().text);
+        Ok(())
+    }
+
     /// Drops what `--context-overflow` says of a prompt that is too long, and says so.
     fn fit_prompt(
         &self,

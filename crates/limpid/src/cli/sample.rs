@@ -4,6 +4,7 @@ mod file;
 
 use super::args::{Ids, ids};
 use super::sampling::{SamplingArgs, draw_seed};
+use super::stages::{Stage, Style};
 use crate::cli::args;
 use crate::error::CliError;
 use crate::output;
@@ -12,7 +13,6 @@ use limpid_engine::TokenId;
 use limpid_engine::sampling::{Candidates, History, ParamError, Sampler, SamplingParams};
 use limpid_engine::trace::{Candidate, NoTrace, Recorder, What};
 use serde::Serialize;
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -102,11 +102,12 @@ pub(crate) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
         0.0 => vec![(chosen.0, 1.0)],
         _ => stages.0.last().map_or_else(Vec::new, |stage| stage.probs.clone()),
     };
-    let result = SampleJson { stages: stages.0, last, seed: params.seed, draws };
+    let in_json = stages.0.iter().map(StageJson::new).collect();
+    let result = SampleJson { stages: in_json, last, seed: params.seed, draws };
     if args.json {
         output::write_json(&result)?
     } else {
-        output::write(&result.text())?
+        output::write(&result.text(&stages.0))?
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -135,7 +136,7 @@ fn known(name: &str, ids: &Option<Ids>, vocab_size: usize) -> Result<Vec<TokenId
 
 /// What the sampler tells of its stages.
 #[derive(Default)]
-struct Stages(Vec<StageJson>);
+struct Stages(Vec<Stage>);
 
 impl Recorder for Stages {
     fn wants(&self, what: What) -> bool {
@@ -143,63 +144,33 @@ impl Recorder for Stages {
     }
 
     fn stage(&mut self, name: &'static str, candidates: &mut dyn Iterator<Item = Candidate>) {
-        let mut kept: Vec<_> = candidates.collect();
-        let removed = match self.0.last() {
-            None => Vec::new(),
-            Some(before) => {
-                let is_kept = |id: &u32| kept.binary_search_by_key(id, |candidate| candidate.id.0).is_ok();
-                let mut ids: Vec<u32> = before.probs.iter().map(|&(id, _)| id).collect();
-                ids.retain(|id| !is_kept(id));
-                ids.sort_unstable();
-                ids
-            }
-        };
-        kept.sort_by(|a, b| b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id)));
-        let probs: Vec<_> = kept.into_iter().map(|candidate| (candidate.id.0, candidate.p)).collect();
-        self.0.push(StageJson { name, kept: probs.len(), removed, probs });
+        let stage = Stage::new(name, candidates, self.0.last());
+        self.0.push(stage);
+    }
+}
+
+impl StageJson {
+    fn new(stage: &Stage) -> Self {
+        let mut removed = stage.removed.clone();
+        removed.sort_unstable();
+        Self { name: stage.name, kept: stage.probs.len(), removed, probs: stage.probs.clone() }
     }
 }
 
 impl SampleJson {
     /// For people: the likeliest tokens after each stage.
-    fn text(&self) -> String {
-        let mut text = String::new();
-        for stage in &self.stages {
-            let removed = match stage.removed.len() {
-                0 => String::new(),
-                n => format!(", removed {n}: {}", some(&stage.removed)),
-            };
-            text += &format!("{}: {} left{removed}\n", stage.name, stage.kept);
-            write_probs(&mut text, &stage.probs);
-        }
+    fn text(&self, stages: &[Stage]) -> String {
+        let style = Style { tokenizer: None, most: 10 };
+        let mut text: String = stages.iter().map(|stage| style.stage(stage)).collect();
         // A greedy choice is no stage.
-        if self.stages.last().is_some_and(|stage| stage.probs != self.last) {
+        if stages.last().is_some_and(|stage| stage.probs != self.last) {
             text += "greedy: 1 left\n";
-            write_probs(&mut text, &self.last);
+            text += &style.probs(&self.last);
         }
         if !self.draws.is_empty() {
-            text += &format!("draws with seed {}: {}\n", self.seed, join(&self.draws));
+            let draws = self.draws.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            text += &format!("draws with seed {}: {draws}\n", self.seed);
         }
         text
     }
-}
-
-/// Rows of the text.
-const MOST: usize = 10;
-
-fn write_probs(text: &mut String, probs: &[(u32, f64)]) {
-    for (id, p) in probs.iter().take(MOST) {
-        writeln!(text, "{id:>7}  {p:.6}").expect("a string takes all");
-    }
-    if let Some(n_more) = probs.len().checked_sub(MOST + 1) {
-        writeln!(text, "    and {} more", n_more + 1).expect("a string takes all");
-    }
-}
-
-fn some(ids: &[u32]) -> String {
-    if ids.len() > MOST { format!("{}, ...", join(&ids[..MOST])) } else { join(ids) }
-}
-
-fn join(ids: &[u32]) -> String {
-    ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -4,6 +4,7 @@
 mod batch;
 mod bench;
 mod decoding;
+mod explain;
 mod files;
 mod folder;
 mod harness;

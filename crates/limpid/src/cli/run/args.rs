@@ -55,6 +55,12 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 
+    /// Instead of the text alone show how each of its tokens was chosen: the likeliest tokens before and after each
+    /// stage that changed something, what a filter removed, the draw; of beams what becomes of each, and their tree;
+    /// at the end why the text ended, and how likely EOS was
+    #[arg(long, help_heading = "Output", conflicts_with = "json")]
+    pub(crate) explain: bool,
+
     #[command(flatten)]
     pub(crate) console: ConsoleArgs,
 }

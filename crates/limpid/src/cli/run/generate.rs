@@ -1,5 +1,6 @@
 //! Drives the engine until the request is over.
 
+use super::explain::Explain;
 use crate::console::Console;
 use crate::error::CliError;
 use crate::interrupt::Interrupt;
@@ -33,6 +34,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) kv_cache: bool,
     /// The text goes to standard output as it comes.
     pub(crate) streams: bool,
+    /// Something else goes there.
+    pub(crate) explains: bool,
 }
 
 /// What came of a request.
@@ -51,13 +54,14 @@ impl Generation {
     }
 }
 
-/// Steps until the only request, `id`, is over. Writes the text as it comes, if it streams; every text begins with
-/// `echo`.
+/// Steps until the only request, `id`, is over. Writes the text as it comes, if it streams, or what there is to
+/// explain; every text begins with `echo`.
 pub(crate) fn generate(
     engine: &mut Engine,
     id: RequestId,
     watch: &Watch<'_>,
     echo: String,
+    mut explain: Option<&mut Explain<'_>>,
 ) -> Result<Generation, CliError> {
     let start = Instant::now();
     let mut texts = Texts::new(echo);
@@ -69,10 +73,17 @@ pub(crate) fn generate(
         events.clear();
         if watch.interrupt.is_asked() {
             engine.cancel(id, &mut events);
+        } else if let Some(explain) = &mut explain {
+            engine.step(&mut events, *explain);
         } else {
             engine.step(&mut events, &mut NoTrace);
         }
         prefill.step_is_done();
+        let explained = explain.as_mut().map_or_else(String::new, |explain| explain.end_step());
+        if !explained.is_empty() {
+            prefill.end();
+            output::write(&explained)?;
+        }
         for event in events.iter() {
             match event.kind {
                 EventKind::Token { .. } | EventKind::Text { .. } => {
@@ -100,7 +111,8 @@ pub(crate) fn generate(
 impl Watch<'_> {
     /// A line that is rewritten would tear a text that is on the same terminal.
     fn shows_recomputing(&self) -> bool {
-        let tears = self.streams && self.console.is_terminal() && std::io::stdout().is_terminal();
+        let writes = self.streams || self.explains;
+        let tears = writes && self.console.is_terminal() && std::io::stdout().is_terminal();
         !self.kv_cache && !tears
     }
 }
