@@ -47,6 +47,8 @@ enum Script {
     Sampling,
     /// Texts and scores of beam search
     Beams,
+    /// What the last token of a prompt attends to
+    Attention,
 }
 
 pub(crate) fn run(args: &Args) -> Result {
@@ -97,6 +99,7 @@ impl Args {
             Script::Chat => ("chat_goldens.py", Vec::new()),
             Script::Sampling => ("sampling_goldens.py", Vec::new()),
             Script::Beams => ("beams.py", Vec::new()),
+            Script::Attention => ("attention.py", Vec::new()),
         };
         let names = self.names.iter().map(PathBuf::from);
         [repository().join("tools/goldens").join(file)].into_iter().chain(arguments).chain(names).collect()
@@ -139,6 +142,7 @@ mod tests {
             "chat_goldens.py",
             "sampling_goldens.py",
             "beams.py",
+            "attention.py",
         ];
         assert_eq!(lines(&["--stories", "folder"]).unwrap(), all);
         all.remove(2);

@@ -76,7 +76,7 @@ impl Recorder for Look {
     fn wants(&self, what: What) -> bool {
         match what {
             What::Rows | What::Stages => true,
-            What::Beams => false,
+            What::Beams | What::Attention { .. } => false,
             What::Residual { layer } => layer == 0 || layer == LAST_LAYER,
         }
     }

@@ -1,6 +1,7 @@
 //! The one forward pass. Prefill and decode are the same: decode is a batch with one row a sequence.
 
-use super::config::ModelConfig;
+use super::attention_rows::Looked;
+use super::config::{AttentionConfig, ModelConfig};
 use super::weights::{Attention, Ffn, Layer, Linear, LoadProgress, Mixer, ModelWeights};
 use super::workspace::{self, BatchLimits, Workspace};
 use super::{Batch, Forward, ForwardError, ModelError, Want, check_batch, kv_layout};
@@ -94,16 +95,22 @@ impl Model {
     }
 
     /// The residual stream through all layers.
-    fn layers(&mut self, kv: &mut KvCache, recorder: &mut dyn Recorder) {
+    fn layers(&mut self, batch: &Batch, kv: &mut KvCache, recorder: &mut dyn Recorder) {
         let pass = Pass { cpu: &self.cpu, compute: self.compute, eps: self.config.rms_norm_eps };
         let ws = &mut self.workspace;
         for (i, layer) in self.weights.layers.iter().enumerate() {
             match &layer.mixer {
                 Mixer::Attention(attention) => {
                     let (group, layer_in_group) = self.places[i];
-                    let place = KvPlace { kv, group, layer: layer_in_group };
+                    let place = KvPlace { kv: &mut *kv, group, layer: layer_in_group };
                     // What the layer before adds is added on the way.
                     pass.attention(attention, &layer.mixer_norm, i > 0, place, &self.step, ws);
+                    if recorder.wants(What::Attention { layer: i }) {
+                        let GroupStep { rows, tables, .. } = &self.step.groups[group];
+                        let (kv, params) = (kv.storage(group), params(&attention.config));
+                        let looked = Looked { kv, layer_in_group, q: &ws.q, rows, tables, params };
+                        show_attention(recorder, i, &looked, batch);
+                    }
                 }
             }
             if i > 0 {
@@ -143,6 +150,24 @@ fn record(recorder: &mut dyn Recorder, i: usize, residual: &Rows) {
     }
 }
 
+/// Shows what the rows that want logits attend to in layer `i`.
+fn show_attention(recorder: &mut dyn Recorder, i: usize, looked: &Looked<'_>, batch: &Batch) {
+    let wanted = batch.rows.iter().enumerate().filter(|(_, row)| row.want == Want::Logits);
+    for (row, _) in wanted {
+        for (head, weights) in looked.weights(row).iter().enumerate() {
+            recorder.attention(row, i, head, weights);
+        }
+    }
+}
+
+fn params(config: &AttentionConfig) -> AttentionParams {
+    AttentionParams {
+        n_heads: config.n_heads,
+        scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
+        window: config.window,
+    }
+}
+
 impl Forward for Model {
     fn cpu(&self) -> &Arc<Cpu> {
         &self.cpu
@@ -179,7 +204,7 @@ impl Forward for Model {
         let ws = &mut self.workspace;
         ops::embed(&self.cpu, &self.weights.embed, &self.step.tokens, &mut ws.residual);
         ws.angles.fill(&self.cpu, &self.rope, &self.step.positions);
-        self.layers(kv, recorder);
+        self.layers(batch, kv, recorder);
         self.head(batch);
         Ok(&self.workspace.logits)
     }
@@ -242,11 +267,6 @@ impl Pass<'_> {
         ops::rope(self.cpu, &mut ws.k, config.head_dim, &ws.angles);
         let of_group = &step.groups[group];
         ops::kv_write(self.cpu, kv.storage_mut(group), layer, &of_group.slots, &ws.k, &ws.v);
-        let params = AttentionParams {
-            n_heads: config.n_heads,
-            scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
-            window: config.window,
-        };
         ops::attention(
             self.cpu,
             kv.storage(group),
@@ -254,7 +274,7 @@ impl Pass<'_> {
             &ws.q,
             &of_group.rows,
             &of_group.tables,
-            params,
+            params(config),
             &mut ws.attention[group],
             &mut ws.mixed,
         );

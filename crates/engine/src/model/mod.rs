@@ -4,11 +4,12 @@
 //!   family.
 //! - `tensors`: which tensors a configuration has.  `weights`: those tensors, repacked.  `memory`: what all will take.
 //!   `work`: what a pass reads and computes.
-//! - `workspace`: the buffers of a pass.  `forward`: the pass.
+//! - `workspace`: the buffers of a pass.  `forward`: the pass.  `attention_rows`: what rows attend to, if asked.
 //! - `batch`: what one forward pass computes.  [`Forward`]: the seam between all of this and what stands above.
 //! - `fake`: a [`Forward`] for tests of what stands above.
 
 pub mod arch;
+mod attention_rows;
 pub mod batch;
 pub mod config;
 mod error;

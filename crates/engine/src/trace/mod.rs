@@ -14,6 +14,8 @@ pub enum What {
     Rows,
     /// The residual stream after a layer, one row of `hidden_size` numbers a batch row.
     Residual { layer: usize },
+    /// How much the rows that want logits attend to each position in a layer.
+    Attention { layer: usize },
     /// The candidates after each stage of the sampling chain, and what was chosen.
     Stages,
     /// What a beam search makes of its beams.
@@ -69,6 +71,12 @@ pub trait Recorder {
     /// The residual stream of batch row `row` after `layer`: `hidden_size` numbers.
     fn residual(&mut self, row: usize, layer: usize, values: &[f32]) {
         let _ = (row, layer, values);
+    }
+
+    /// How much `head` of `layer` attends to each position up to its own, in batch row `row`; the sum is 1. Heads
+    /// come in order.
+    fn attention(&mut self, row: usize, layer: usize, head: usize, weights: &[f64]) {
+        let _ = (row, layer, head, weights);
     }
 
     /// The sampling stages from here on choose what follows batch row `row` in the text `choice` of the request, or in
