@@ -40,7 +40,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     args.check()?;
     let setup = args.compute.setup()?;
     let clock = MonotonicClock(Instant::now());
-    let file = ModelFile::open(args.model.path())?;
+    let file = args.open()?;
     let decoding = args.decoding.decoding()?;
     let defaults = args.decoding.defaults(Defaults::of(file.weights.metadata())?);
     let sampling = args.length.complete(&args.sampling, defaults.params(draw_seed()));
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
         explains: args.explain,
     };
     let echo = if args.logprobs.echo { tokenizer.decode(&prompt, true) } else { String::new() };
-    let mut explain = args.explain.then(|| Explain::new(&tokenizer, decoding.width()));
+    let mut explain = args.explainer(&tokenizer, &prompt, decoding.width());
     let generation = generate(&mut engine, id, &watch, echo, explain.as_mut())?;
     match explain {
         Some(explain) => output::write(&explain.end(&generation))?,
@@ -155,6 +155,22 @@ pub(crate) struct RunSize {
 }
 
 impl RunArgs {
+    /// Reads the model's header; what of the options it shows to be wrong is told before a prompt is read.
+    fn open(&self) -> Result<ModelFile, CliError> {
+        let file = ModelFile::open(self.model.path())?;
+        self.attention.map_or(Ok(()), |attention| attention.check(&file.config))?;
+        Ok(file)
+    }
+
+    fn explainer<'a>(
+        &self,
+        tokenizer: &'a Tokenizer,
+        prompt: &'a [TokenId],
+        n_texts: usize,
+    ) -> Option<Explain<'a>> {
+        self.explain.then(|| Explain::new(tokenizer, prompt, n_texts, self.attention))
+    }
+
     /// Where the result is text: ends the line of a text that was streamed. Several texts are written at the end, an
     /// empty line between them: what is exact about where one ends is the JSON.
     fn write_texts(

@@ -91,7 +91,56 @@ fn beams_are_a_tree() {
     assert!(tree.contains(", given up\n"), "{text}");
 }
 
+/// Weights of attention by position, of each token that was chosen.
+fn attention(of: &str, args: &[&str]) -> Vec<Vec<(usize, f64)>> {
+    let run = ["run", "--explain", "--temperature", "0", "--attention", of];
+    let text = limpid(&[&run[..], args].concat()).success().stdout;
+    let tokens = text.split("\nattention of layer 5, ").skip(1);
+    let weight = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    };
+    let weights = tokens.map(|token| token.lines().skip(1).map_while(weight).collect());
+    weights.collect()
+}
+
+#[test]
+fn a_choice_shows_what_it_attended_to() {
+    let args = ["--prompt-tokens", "1,549", "-n", "2", "--threads", "2"];
+    let by_position = |of| {
+        let mut tokens = attention(of, &args);
+        tokens.iter_mut().for_each(|weights| weights.sort_by_key(|of| of.0));
+        assert_eq!(tokens.iter().map(Vec::len).collect::<Vec<_>>(), [2, 3], "of all positions so far");
+        tokens.concat()
+    };
+    let (mean, heads) = (by_position("5"), ["5:0", "5:1", "5:2"].map(by_position));
+    assert_ne!(heads[0], heads[1]);
+    for (i, &(position, mean)) in mean.iter().enumerate() {
+        assert!(heads.iter().all(|head| head[i].0 == position));
+        let expected = heads.iter().map(|head| head[i].1).sum::<f64>() / 3.0;
+        assert!((mean - expected).abs() < 2e-6, "{mean}, {expected}");
+    }
+    // Of more than five the most attended to; those of another text of the request are its own.
+    let args = ["--raw", "The fox had a red lamp. The fox", "-n", "2", "--n", "2"];
+    let tokens = attention("5", &args);
+    assert_eq!(tokens.len(), 4);
+    assert!(tokens.iter().all(|weights| weights.len() == 5 && weights.is_sorted_by(|a, b| a.1 >= b.1)));
+    assert_eq!(tokens[2], tokens[3], "both are greedy");
+    let (with, without) = (attention("5", &args), attention("5", &[&args[..], &["--no-kv-cache"]].concat()));
+    assert_eq!(with, without);
+}
+
 #[test]
 fn it_is_for_people() {
     expect_error(&["run", "a", "--explain", "--json"], 2, &["--explain", "--json"]);
+    for (of, expected) in [
+        ("6", "there is no layer 6, they are 0 to 5"),
+        ("5:3", "layer 5 has no head 3, they are 0 to 2"),
+        ("5:", "a layer such as 3, or a layer and a head such as 3:1, is expected"),
+        ("-1", "a layer such as 3"),
+    ] {
+        expect_error(&["run", "a", "--explain", "--attention", of], 2, &["--attention", expected]);
+    }
+    expect_error(&["run", "a", "--attention", "1"], 2, &["--explain"]);
+    expect_error(&["run", "a", "--explain", "--num-beams", "2", "--attention", "1"], 2, &["--num-beams"]);
 }

@@ -6,6 +6,8 @@ use crate::cli::sampling::SamplingArgs;
 use crate::error::CliError;
 use crate::prompt::{Prompt, TextSource};
 use clap::{Args, ValueEnum};
+use limpid_engine::model::ModelConfig;
+use limpid_engine::model::config::{AttentionConfig, MixerConfig};
 use limpid_engine::sampling::{IgnoreEos, SamplingParams, StopParams};
 use std::path::PathBuf;
 
@@ -61,8 +63,57 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Output", conflicts_with = "json")]
     pub(crate) explain: bool,
 
+    /// With --explain: the five tokens that each choice attended to most in a layer, from 0 on, by one head, or by
+    /// the mean over its heads
+    #[arg(long, value_name = "LAYER[:HEAD]", help_heading = "Output", allow_hyphen_values = true,
+          value_parser = AttentionHead::parse, requires = "explain", conflicts_with = "num_beams")]
+    pub(crate) attention: Option<AttentionHead>,
+
     #[command(flatten)]
     pub(crate) console: ConsoleArgs,
+}
+
+/// Which attention to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct AttentionHead {
+    pub(crate) layer: usize,
+    /// The mean over all, if it is left open.
+    pub(crate) head: Option<usize>,
+}
+
+impl AttentionHead {
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse().ok();
+        let found = match text.split_once(':') {
+            None => number(text).map(|layer| Self { layer, head: None }),
+            Some((layer, head)) => {
+                let both = number(layer).zip(number(head));
+                both.map(|(layer, head)| Self { layer, head: Some(head) })
+            }
+        };
+        found.ok_or_else(|| "a layer such as 3, or a layer and a head such as 3:1, is expected".to_owned())
+    }
+
+    /// Refuses what the model does not have.
+    pub(crate) fn check(self, config: &ModelConfig) -> Result<(), CliError> {
+        let Self { layer, head } = self;
+        let Some(of_layer) = config.layers.get(layer) else {
+            let last = config.layers.len() - 1;
+            return Err(CliError::usage(format!(
+                "--attention: there is no layer {layer}, they are 0 to {last}"
+            )));
+        };
+        let MixerConfig::Attention(AttentionConfig { n_heads, .. }) = of_layer.mixer;
+        match head {
+            Some(head) if head >= n_heads => {
+                let last = n_heads - 1;
+                Err(CliError::usage(format!(
+                    "--attention: layer {layer} has no head {head}, they are 0 to {last}"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl RunArgs {
@@ -228,6 +279,15 @@ impl LengthArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_layer_may_have_a_head() {
+        let found = |text| AttentionHead::parse(text).ok().map(|found| (found.layer, found.head));
+        assert_eq!((found("3"), found("3:1")), (Some((3, None)), Some((3, Some(1)))));
+        for wrong in ["", "-1", "a", "3:", ":1", "3:1:1", "3,1"] {
+            assert_eq!(found(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn template_arguments_are_json_or_else_a_string() {

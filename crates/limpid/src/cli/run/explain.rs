@@ -2,12 +2,14 @@
 
 mod tree;
 
+use super::args::AttentionHead;
 use super::generate::Generation;
 use crate::cli::stages::{Stage, Style};
 use crate::texts::Text;
 use limpid_engine::TokenId;
 use limpid_engine::tokenizer::Tokenizer;
 use limpid_engine::trace::{BeamNode, Candidate, Recorder, What};
+use std::collections::BTreeMap;
 use tree::Tree;
 
 /// Tokens shown of each list.
@@ -24,6 +26,7 @@ struct EosChance {
 /// See the module.
 pub(crate) struct Explain<'a> {
     tokenizer: &'a Tokenizer,
+    prompt: &'a [TokenId],
     eos: Vec<u32>,
     /// Texts are numbered where there are several.
     has_choices: bool,
@@ -37,13 +40,29 @@ pub(crate) struct Explain<'a> {
     /// The texts that were drawn so far, by choice.
     drawn: Vec<Vec<TokenId>>,
     tree: Tree,
+    looked: Option<Attention>,
+}
+
+/// What is attended to.
+struct Attention {
+    asked: AttentionHead,
+    /// Of the rows of the step at hand: the weights by position, added up over `n_heads`.
+    rows: BTreeMap<usize, (usize, Vec<f64>)>,
+    /// The row whose choice is at hand.
+    row: usize,
 }
 
 impl<'a> Explain<'a> {
     /// `n_drawn`: how many texts are drawn.
-    pub(crate) fn new(tokenizer: &'a Tokenizer, n_drawn: usize) -> Self {
+    pub(crate) fn new(
+        tokenizer: &'a Tokenizer,
+        prompt: &'a [TokenId],
+        n_drawn: usize,
+        attention: Option<AttentionHead>,
+    ) -> Self {
         Self {
             tokenizer,
+            prompt,
             eos: tokenizer.special().eos_ids().map(|id| id.0).collect(),
             has_choices: n_drawn > 1,
             out: String::new(),
@@ -52,12 +71,14 @@ impl<'a> Explain<'a> {
             eos_chances: Vec::new(),
             drawn: Vec::new(),
             tree: Tree::default(),
+            looked: attention.map(|asked| Attention { asked, rows: BTreeMap::new(), row: 0 }),
         }
     }
 
     /// What the step that is over has to say.
     pub(crate) fn end_step(&mut self) -> String {
         self.tree.end_step();
+        self.looked.iter_mut().for_each(|looked| looked.rows.clear());
         std::mem::take(&mut self.out)
     }
 
@@ -110,12 +131,47 @@ impl<'a> Explain<'a> {
     }
 }
 
+impl Attention {
+    /// The positions that the row at hand attends to most, of equal ones the earlier first.
+    fn text(&self, token_at: impl Fn(usize) -> TokenId, style: Style<'_>) -> String {
+        let Some((n_heads, sums)) = self.rows.get(&self.row) else { return String::new() };
+        let mut weights: Vec<(usize, f64)> =
+            sums.iter().map(|sum| sum / *n_heads as f64).enumerate().collect();
+        weights.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let AttentionHead { layer, head } = self.asked;
+        let heads = head.map_or_else(|| "the mean over heads".to_owned(), |head| format!("head {head}"));
+        let mut text = format!("attention of layer {layer}, {heads}, by position\n");
+        for (position, weight) in weights.into_iter().take(MOST) {
+            text += &format!("{position:>7}  {weight:.6}  {}\n", style.token(token_at(position)));
+        }
+        text
+    }
+}
+
 impl Recorder for Explain<'_> {
     fn wants(&self, what: What) -> bool {
-        matches!(what, What::Stages | What::Beams)
+        match what {
+            What::Stages | What::Beams => true,
+            What::Attention { layer } => {
+                self.looked.as_ref().is_some_and(|looked| looked.asked.layer == layer)
+            }
+            _ => false,
+        }
     }
 
-    fn choice(&mut self, _row: usize, choice: usize) {
+    fn attention(&mut self, row: usize, _layer: usize, head: usize, weights: &[f64]) {
+        let Some(looked) = &mut self.looked else { return };
+        if looked.asked.head.is_some_and(|asked| asked != head) {
+            return;
+        }
+        let (n_heads, sums) = looked.rows.entry(row).or_default();
+        *n_heads += 1;
+        sums.resize(weights.len(), 0.0);
+        sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
+    }
+
+    fn choice(&mut self, row: usize, choice: usize) {
+        self.looked.iter_mut().for_each(|looked| looked.row = row);
         self.choice = choice;
         self.stages.clear();
         let n = self.eos_chances.len().max(choice + 1);
@@ -140,6 +196,11 @@ impl Recorder for Explain<'_> {
         let number = self.drawn[choice].len() + 1;
         let text = if self.has_choices { format!(" of text {}", choice + 1) } else { String::new() };
         self.out += &format!("token {number}{text}\n");
+        if let Some(looked) = &self.looked {
+            let drawn = &self.drawn[choice];
+            let token_at = |i: usize| *self.prompt.get(i).unwrap_or_else(|| &drawn[i - self.prompt.len()]);
+            self.out += &looked.text(token_at, self.style());
+        }
         self.show_stages();
         let token = self.style().token(id);
         self.out += &match u {
