@@ -257,6 +257,26 @@ fn logit_bias(text: &str) -> Result<(TokenId, f32), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SamplingArgs,
+    }
+
+    #[test]
+    fn a_model_with_mirostat_can_be_asked_for_greedy_text() {
+        let of_model = SamplingParams { temperature: 0.8, mirostat_tau: 5.0, ..SamplingParams::greedy() };
+        let found = |line: &[&str]| {
+            let line = Line::try_parse_from([&["limpid"], line].concat()).expect("a command line");
+            let params = line.args.over(of_model.clone());
+            (params.mirostat_tau, params.validate().is_ok())
+        };
+        assert_eq!(found(&[]), (5.0, true));
+        assert_eq!(found(&["--temperature", "0"]), (0.0, true));
+        assert_eq!(found(&["--temperature", "0", "--mirostat-tau", "3"]), (3.0, false));
+    }
 
     #[test]
     fn a_bias_is_a_token_and_a_number() {

@@ -48,7 +48,7 @@ fn the_end_says_how_likely_it_was() {
     let ending = outcome.stdout.split("\ntext: ").nth(1).expect("the text comes last");
     assert!(ending.contains("\n  ended after 27 tokens: stop (EOS, token 0)\n"), "{ending}");
     let forbidden = limpid(&[&run[..], &["-n", "27", "--ignore-eos=forbid"]].concat()).success().stdout;
-    assert!(forbidden.contains("by the model, 0 after all stages"), "{forbidden}");
+    assert!(forbidden.contains("p 0.369130 by the model, 0 after all stages\n"), "{forbidden}");
     assert!(forbidden.contains("ignore_eos: 4,094 left, removed 2: "), "{forbidden}");
 }
 

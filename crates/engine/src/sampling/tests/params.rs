@@ -311,6 +311,15 @@ fn rarer_knobs_are_followed_too() {
 }
 
 #[test]
+fn what_a_file_says_of_draws_does_not_hold_where_nothing_is_drawn() {
+    let hints = hints(&[("mirostat", gguf::Value::Int(2)), ("xtc_probability", gguf::Value::Float(0.5))]);
+    let defaults = hints.unwrap().greedy();
+    assert_eq!(defaults.temperature, Setting { value: 0.0, source: Source::Limpid });
+    assert_eq!((defaults.params(0).mirostat_tau, defaults.params(0).validate()), (0.0, Ok(())));
+    assert_eq!(defaults.others.iter().map(|of| of.0).collect::<Vec<_>>(), ["xtc_probability"]);
+}
+
+#[test]
 fn minus_one_turns_top_k_off() {
     let defaults = Defaults::from_generation_config(&json!({"top_k": -1})).unwrap();
     assert_eq!(defaults.top_k, Setting { value: 0, source: Source::GenerationConfig });
