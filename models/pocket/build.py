@@ -149,13 +149,17 @@ def write_gguf(folder, out):
 
 def retrain(corpus, scratch, weights):
     """Everything before the GGUF: about two hours on two cores."""
+    from build_corpus import write_synth
     from export import export
     from prepare import prepare
     from train import arguments, train
 
     data, run = scratch / "data", scratch / "run"
     if not (data / "meta.json").exists():  # the last file that prepare writes
-        prepare(corpus, data)
+        synth = scratch / "corpus"
+        synth.mkdir(parents=True, exist_ok=True)
+        write_synth(synth)
+        prepare([corpus, synth], data)
     train(arguments(["--data", str(data), "--run", str(run)]))
     export(run, data, weights)
 

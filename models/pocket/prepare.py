@@ -43,16 +43,17 @@ def render(doc):
     return "<|bos|>" + "".join(turns)
 
 
-def read_corpus(folder):
-    """{source: [document, ...]} from every *.jsonl.zst of the folder, in the order of their names."""
+def read_corpus(folders):
+    """{source: [document, ...]} from every *.jsonl.zst of the folders, in the order of their names."""
     import zstandard
 
     docs = {}
-    for path in sorted(Path(folder).glob("*.jsonl.zst")):
+    paths = (path for folder in folders for path in Path(folder).glob("*.jsonl.zst"))
+    for path in sorted(paths, key=lambda path: path.name):
         with zstandard.open(path, "rt", encoding="utf-8") as lines:
             docs[path.name[: -len(".jsonl.zst")]] = [json.loads(line) for line in lines]
     if not docs:
-        raise SystemExit("no *.jsonl.zst in %s" % folder)
+        raise SystemExit("no *.jsonl.zst in %s" % ", ".join(map(str, folders)))
     return docs
 
 
@@ -192,7 +193,7 @@ class Stream:
 
 if __name__ == "__main__":
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--corpus", default="corpus")
+    ap.add_argument("--corpus", nargs="+", default=["corpus"], help="folders")
     ap.add_argument("--data", default="data")
     ap.add_argument("--vocab", type=int, default=VOCAB)
     args = ap.parse_args()
