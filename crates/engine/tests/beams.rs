@@ -7,15 +7,10 @@ use harness::{Outcome, TickingClock, run_alone, run_to_end};
 use limpid_engine::TokenId;
 use limpid_engine::decode::{BeamParams, Choices, Decoding, EarlyStopping, LogprobParams, LogprobsMode};
 use limpid_engine::engine::{Engine, EngineConfig, EventKind, Events, Request, SubmitError};
-use limpid_engine::kv::{KvCache, KvLayout};
-use limpid_engine::model::fake::{FakeConfig, FakeModel};
-use limpid_engine::model::{Batch, Forward, ForwardError, check_batch};
 use limpid_engine::sampling::{FinishReason, IgnoreEos, SamplingParams};
 use limpid_engine::tokenizer::Tokenizer;
-use limpid_engine::trace::{NoTrace, Recorder};
+use limpid_engine::trace::NoTrace;
 use limpid_engine::weights::WeightsFile;
-use limpid_kernels::Cpu;
-use limpid_kernels::buffer::Rows;
 use serde_json::Value;
 use std::sync::Arc;
 use support::{Bench, Setup, goldens};
@@ -271,68 +266,13 @@ fn what_does_not_go_together_is_refused_by_name() {
     assert_eq!(error, "prompt_logprobs is 101, allowed is from 0 to 100");
 }
 
-/// The same logits whatever came before, and no room for more rows of them than sequences.
-struct Constant {
-    inner: FakeModel,
-    logits: Rows,
-    row: Vec<f32>,
-}
-
-impl Forward for Constant {
-    fn cpu(&self) -> &Arc<Cpu> {
-        self.inner.cpu()
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.inner.vocab_size()
-    }
-
-    fn context_length(&self) -> usize {
-        self.inner.context_length()
-    }
-
-    fn kv_layout(&self) -> &KvLayout {
-        self.inner.kv_layout()
-    }
-
-    fn max_batch_rows(&self) -> usize {
-        self.inner.max_batch_rows()
-    }
-
-    fn max_logit_rows(&self) -> usize {
-        config().max_sequences
-    }
-
-    fn forward(
-        &mut self,
-        batch: &Batch,
-        kv: &mut KvCache,
-        recorder: &mut dyn Recorder,
-    ) -> Result<&Rows, ForwardError> {
-        check_batch(self, batch)?;
-        self.inner.forward(batch, kv, recorder)?;
-        self.logits.set_n_rows(batch.n_logits());
-        (0..batch.n_logits()).for_each(|i| self.logits.row_mut(i).copy_from_slice(&self.row));
-        Ok(&self.logits)
-    }
-}
-
 /// An engine whose model gives these tokens these probabilities, and all others next to none.
 fn constant(probabilities: &[(TokenId, f64)], kv_cache: bool) -> Engine {
-    let config = EngineConfig { kv_cache, ..config() };
-    let inner = FakeModel::new(FakeConfig {
-        vocab_size: harness::VOCAB_SIZE,
-        context_length: config.context_length,
-        max_batch_rows: config.prefill_chunk + config.max_sequences - 1,
-        windows: vec![None],
-        poison: None,
-    });
-    let mut row = vec![-30.0; harness::VOCAB_SIZE];
-    probabilities.iter().for_each(|&(id, p)| row[id.0 as usize] = libm::log(p) as f32);
-    let logits = Rows::new(config.max_sequences, harness::VOCAB_SIZE).expect("memory");
-    let model = Constant { inner: inner.expect("memory"), logits, row };
-    let clock = Box::new(TickingClock::default());
-    Engine::new(Box::new(model), harness::tokenizer(), config, clock).expect("these go together")
+    let probabilities = probabilities.to_vec();
+    harness::told::engine_told(EngineConfig { kv_cache, ..config() }, None, move |_, logits| {
+        logits.fill(-30.0);
+        probabilities.iter().for_each(|&(id, p)| logits[id.0 as usize] = libm::log(p) as f32);
+    })
 }
 
 #[test]

@@ -2,100 +2,31 @@
 
 mod harness;
 
-use harness::{A, BOS, EOS, FOX, Log, TickingClock, config, engine, ids, request, run_alone, run_to_end};
+use harness::{
+    A, BOS, EOS, FOX, Log, TickingClock, config, engine, fake, ids, request, run_alone, run_to_end,
+};
 use limpid_engine::TokenId;
 use limpid_engine::engine::{
     ConfigError, Engine, EngineConfig, Events, LengthLimit, RequestError, SubmitError,
 };
-use limpid_engine::kv::{KvCache, KvLayout};
-use limpid_engine::model::fake::{FakeConfig, FakeModel};
-use limpid_engine::model::{Batch, BatchRow, Forward, ForwardError, Want};
+use limpid_engine::kv::KvCache;
+use limpid_engine::model::{Batch, BatchRow, Forward, Want};
 use limpid_engine::sampling::{FinishReason, IgnoreEos, SampleError};
-use limpid_engine::trace::{NoTrace, Recorder};
-use limpid_kernels::Cpu;
-use limpid_kernels::buffer::Rows;
-use std::sync::Arc;
+use limpid_engine::trace::NoTrace;
 use std::time::Duration;
-
-/// Continues `script`: whatever the history, the most likely token after n generated ones is `script[n]`.
-struct Scripted {
-    inner: FakeModel,
-    n_prompt: u32,
-    script: Vec<TokenId>,
-    logits: Rows,
-    /// The call that fails, counted from 0.
-    fails_at: Option<usize>,
-    n_calls: usize,
-}
-
-impl Forward for Scripted {
-    fn cpu(&self) -> &Arc<Cpu> {
-        self.inner.cpu()
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.inner.vocab_size()
-    }
-
-    fn context_length(&self) -> usize {
-        self.inner.context_length()
-    }
-
-    fn kv_layout(&self) -> &KvLayout {
-        self.inner.kv_layout()
-    }
-
-    fn max_batch_rows(&self) -> usize {
-        self.inner.max_batch_rows()
-    }
-
-    fn max_logit_rows(&self) -> usize {
-        self.inner.max_logit_rows()
-    }
-
-    fn forward(
-        &mut self,
-        batch: &Batch,
-        kv: &mut KvCache,
-        recorder: &mut dyn Recorder,
-    ) -> Result<&Rows, ForwardError> {
-        self.n_calls += 1;
-        if self.fails_at == Some(self.n_calls - 1) {
-            return Err(ForwardError::TooManyRows { found: 2, max: 1 });
-        }
-        self.inner.forward(batch, kv, recorder)?;
-        self.logits.set_n_rows(batch.n_logits());
-        for (i, row) in batch.rows.iter().filter(|row| row.want == Want::Logits).enumerate() {
-            let next = self.script[(row.position + 1 - self.n_prompt) as usize];
-            self.logits.row_mut(i).fill(0.0);
-            self.logits.row_mut(i)[next.0 as usize] = 100.0;
-        }
-        Ok(&self.logits)
-    }
-}
-
-fn fake(config: &EngineConfig) -> FakeModel {
-    FakeModel::new(FakeConfig {
-        vocab_size: harness::VOCAB_SIZE,
-        context_length: config.context_length,
-        max_batch_rows: config.prefill_chunk + config.max_sequences - 1,
-        windows: vec![None],
-        poison: None,
-    })
-    .unwrap()
-}
 
 /// Prompts have one token, BOS.
 fn scripted(script: &[u32], fails_at: Option<usize>) -> Engine {
     scripted_after(1, script, fails_at)
 }
 
+/// Whatever the history, the most likely token after n generated ones is `script[n]`. Call `fails_at` fails.
 fn scripted_after(n_prompt: u32, script: &[u32], fails_at: Option<usize>) -> Engine {
-    let config = config();
-    let logits = Rows::new(config.max_sequences, harness::VOCAB_SIZE).unwrap();
-    let inner = fake(&config);
-    let model = Scripted { inner, n_prompt, script: ids(script), logits, fails_at, n_calls: 0 };
-    Engine::new(Box::new(model), harness::tokenizer(), config, Box::new(TickingClock::default())).unwrap()
+    let script = ids(script);
+    harness::told::engine_told(config(), fails_at, move |row, logits| {
+        let next = script[(row.position + 1 - n_prompt) as usize];
+        logits[next.0 as usize] = 100.0;
+    })
 }
 
 fn letters(text: &str) -> Vec<u32> {
@@ -166,7 +97,7 @@ fn forbid_eos(mut request: limpid_engine::engine::Request) -> limpid_engine::eng
 
 #[test]
 fn a_context_below_the_models_can_be_enlarged() {
-    let (model, config) = (fake(&config()), EngineConfig { context_length: 100, ..config() });
+    let (model, config) = (fake(&config(), &[None], None), EngineConfig { context_length: 100, ..config() });
     let clock = Box::new(TickingClock::default());
     let mut engine = Engine::new(Box::new(model), harness::tokenizer(), config, clock).unwrap();
     let error = engine.submit(request(&[3; 96], 5)).unwrap_err();
@@ -184,7 +115,7 @@ fn the_queue_is_bounded() {
 #[test]
 fn limits_that_do_not_go_together_are_refused() {
     let new = |config: EngineConfig| {
-        let model = fake(&harness::config());
+        let model = fake(&harness::config(), &[None], None);
         Engine::new(Box::new(model), harness::tokenizer(), config, Box::new(TickingClock::default()))
             .err()
             .unwrap()
@@ -413,7 +344,7 @@ fn the_first_content_ends_ttft() {
 
 #[test]
 fn a_fork_has_its_own_future() {
-    let mut model = fake(&config());
+    let mut model = fake(&config(), &[None], None);
     let mut kv = KvCache::new(model.kv_layout().clone(), 8).unwrap();
     let mut next_logits = |kv: &mut KvCache, seq, tokens: &[u32]| {
         let first = kv.len(seq) as u32;

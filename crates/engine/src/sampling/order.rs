@@ -36,6 +36,7 @@ use Stage::{
 const PENALTIES: &str = "penalties";
 
 impl Stage {
+    /// In Limpid's own order.
     const ALL: [Stage; 14] = [
         RepetitionPenalty,
         FrequencyPenalty,
@@ -78,9 +79,9 @@ impl Stage {
         matches!(self, RepetitionPenalty | FrequencyPenalty | PresencePenalty | Dry)
     }
 
-    /// Whether the parameters turn it on, with the knob that does and its value.
-    fn is_on(self, params: &SamplingParams) -> Option<(&'static str, String)> {
-        let on = |name, value: f32, off: f32| (value != off).then(|| (name, value.to_string()));
+    /// The knob by which the parameters turn it on, its value, and the one that is off.
+    fn on(self, params: &SamplingParams) -> Option<(&'static str, f32, f32)> {
+        let on = |name, value: f32, off: f32| (value != off).then_some((name, value, off));
         match self {
             RepetitionPenalty => on("repetition_penalty", params.repetition_penalty, 1.0),
             FrequencyPenalty => on("frequency_penalty", params.frequency_penalty, 0.0),
@@ -91,7 +92,7 @@ impl Stage {
             Temperature if params.temperature == 0.0 => None,
             Temperature => on("temperature", params.temperature, 1.0),
             TopP => on("top_p", params.top_p, 1.0),
-            TopK => (params.top_k > 0).then(|| ("top_k", params.top_k.to_string())),
+            TopK => on("top_k", params.top_k as f32, 0.0),
             MinP => on("min_p", params.min_p, 0.0),
             TypicalP => on("typical_p", params.typical_p, 1.0),
             EpsilonCutoff => on("epsilon_cutoff", params.epsilon_cutoff, 0.0),
@@ -119,22 +120,6 @@ pub enum SamplerOrder {
     Explicit(Vec<Stage>),
 }
 
-const NOTES: [Stage; 14] = [
-    RepetitionPenalty,
-    FrequencyPenalty,
-    PresencePenalty,
-    Dry,
-    Temperature,
-    TopP,
-    TopK,
-    MinP,
-    TypicalP,
-    EpsilonCutoff,
-    EtaCutoff,
-    TopNSigma,
-    Xtc,
-    Mirostat,
-];
 const VLLM: [Stage; 7] =
     [RepetitionPenalty, FrequencyPenalty, PresencePenalty, Temperature, MinP, TopK, TopP];
 const HF: [Stage; 11] = [
@@ -168,7 +153,7 @@ const LLAMA_CPP: [Stage; 12] = [
 impl SamplerOrder {
     pub fn stages(&self) -> &[Stage] {
         match self {
-            SamplerOrder::Notes => &NOTES,
+            SamplerOrder::Notes => &Stage::ALL,
             SamplerOrder::Vllm => &VLLM,
             SamplerOrder::Hf => &HF,
             SamplerOrder::LlamaCpp => &LLAMA_CPP,
@@ -178,7 +163,7 @@ impl SamplerOrder {
 
     /// The stages that the parameters turn on, in order.
     pub(super) fn stages_on(&self, params: &SamplingParams) -> impl Iterator<Item = Stage> {
-        self.stages().iter().copied().filter(|stage| stage.is_on(params).is_some())
+        self.stages().iter().copied().filter(|stage| stage.on(params).is_some())
     }
 
     /// Refuses a stage named twice, mirostat anywhere but last, and a knob that is set and has no place.
@@ -194,10 +179,7 @@ impl SamplerOrder {
             return Err(ParamError::new("sampler_order", self, "mirostat in the last place only"));
         }
         for stage in Stage::ALL.into_iter().filter(|stage| !stages.contains(stage)) {
-            if let Some((name, value)) = stage.is_on(params) {
-                let off =
-                    if matches!(stage, RepetitionPenalty | Temperature | TopP | TypicalP) { 1 } else { 0 };
-                let off = if name == "dynatemp_max" { 0 } else { off };
+            if let Some((name, value, off)) = stage.on(params) {
                 let allowed = format!("{off} (off): sampler_order {self} has no place for {}", stage.name());
                 return Err(ParamError::new(name, value, &allowed));
             }

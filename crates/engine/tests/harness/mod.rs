@@ -1,6 +1,8 @@
 //! An engine over the fake model, a tokenizer of 48 tokens, and a log that checks the order of events.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod told;
+
 use limpid_engine::TokenId;
 use limpid_engine::decode::{TokenLogprobs, TopLogprob};
 use limpid_engine::engine::{
@@ -83,16 +85,20 @@ pub fn config() -> EngineConfig {
     }
 }
 
-/// An engine whose model takes exactly the rows that the configuration may need.
-pub fn engine(config: &EngineConfig, windows: &[Option<u32>], poison: Option<TokenId>) -> Engine {
-    let model = FakeConfig {
+/// A model that takes exactly the rows that the configuration may need.
+pub fn fake(config: &EngineConfig, windows: &[Option<u32>], poison: Option<TokenId>) -> FakeModel {
+    let config = FakeConfig {
         vocab_size: VOCAB_SIZE,
         context_length: config.context_length,
         max_batch_rows: config.prefill_chunk + config.max_sequences - 1,
         windows: windows.to_vec(),
         poison,
     };
-    let model = FakeModel::new(model).expect("memory");
+    FakeModel::new(config).expect("memory")
+}
+
+pub fn engine(config: &EngineConfig, windows: &[Option<u32>], poison: Option<TokenId>) -> Engine {
+    let model = fake(config, windows, poison);
     let clock = TickingClock::default();
     Engine::new(Box::new(model), tokenizer(), config.clone(), Box::new(clock)).expect("a valid configuration")
 }
