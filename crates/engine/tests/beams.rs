@@ -251,6 +251,8 @@ fn what_does_not_go_together_is_refused_by_name() {
     };
     let error = refused(&|r| r.sampling.temperature = 0.5);
     assert_eq!(error, "temperature is 0.5, allowed is 0 with num_beams: beams do not draw");
+    let error = refused(&|r| (r.sampling.dynatemp_min, r.sampling.dynatemp_max) = (0.5, 1.0));
+    assert_eq!(error, "dynatemp_max is 1, allowed is 0 with num_beams: beams do not draw");
     let error = refused(&|r| r.logprobs.output = Some(2));
     assert_eq!(error, "logprobs is 2, allowed is 0 with num_beams: that of the chosen token");
     let error = refused(&|r| r.decoding = beams(9));

@@ -95,6 +95,9 @@ fn dynamic_temperature_follows_the_entropy() {
     assert!((uniform[0] - 1.0 / 1.5).abs() < 1e-6, "the highest temperature where all are alike");
     let single = run(&params(0.5, 1.5, 1.0), &[7.0], &history(&[], &[])).0.logits();
     assert_eq!(single, [14.0], "the lowest where there is one");
+    // A model may say do_sample: false, which is temperature 0.
+    let in_place_of = |temperature| stages(SamplingParams { temperature, ..params(0.5, 1.5, 1.0) });
+    assert_eq!(in_place_of(0.0).logits(), in_place_of(1.0).logits());
 }
 
 #[test]
