@@ -213,6 +213,11 @@ fn cancelled_and_late_searches_give_all_back() {
     assert!(engine.cancel(id, &mut events));
     engine.check_integrity().unwrap();
     assert_eq!(engine.kv_stats().n_used_pages, 0);
+    let mut log = harness::Log::default();
+    log.take(&mut events);
+    let cancelled = &log.0[&id];
+    assert!(!cancelled.tokens.is_empty());
+    assert_eq!(cancelled.finished().usage.completion_tokens, cancelled.tokens.len(), "what all agreed on");
     let limited = Request { time_limit: Some(std::time::Duration::from_millis(12)), ..request.clone() };
     let late = run_alone(fake(&config()), limited);
     assert_eq!(late.finished().reason, FinishReason::TimeLimit);

@@ -184,9 +184,10 @@ impl Beams {
         }
     }
 
-    /// Says what was held back of the text that all beams agree on.
-    pub(super) fn release_text(&mut self, events: &mut Events) {
+    /// Says what was held back of the text that all beams agree on, and gives how many tokens that is.
+    pub(super) fn release_text(&mut self, events: &mut Events) -> usize {
         events.text(self.id, 0, |out| self.agreed.release(out));
+        self.n_agreed
     }
 
     /// Says what came of the search. The reason of the best text, and how many tokens all have.

@@ -303,7 +303,7 @@ impl Running {
         let is_ranked = self.is_ranked();
         match (&mut self.beams, is_ranked) {
             (Some(beams), _) if is_void => {
-                beams.release_text(events);
+                self.completion_tokens = beams.release_text(events);
                 self.end_all(cut_off, events)
             }
             (Some(beams), _) => {
