@@ -16,7 +16,6 @@ use crate::sizing::Sizing;
 use crate::texts::Texts;
 use crate::units;
 use clap::Args;
-use limpid_engine::TokenId;
 use limpid_engine::engine::{Dropped, Engine, EngineConfig, EventKind, Events, Finished, RequestId};
 use limpid_engine::model::{MemoryPlan, ModelOptions};
 use limpid_engine::trace::NoTrace;
@@ -153,8 +152,6 @@ impl BatchArgs {
 struct InFlight {
     line: Line,
     ask: Ask,
-    /// As the engine has it, what was dropped left out.
-    prompt: Vec<TokenId>,
     dropped: Option<Dropped>,
     texts: Texts,
 }
@@ -209,9 +206,8 @@ impl Batch {
         match submitted {
             Err(error) => self.answers.error(&line, &error),
             Ok((id, ask)) => {
-                let texts = Texts::new(ask.echo.clone().unwrap_or_default());
-                let prompt = ask.request.prompt.clone();
-                self.in_flight.insert(id, InFlight { line, ask, prompt, dropped: None, texts });
+                let texts = Texts::new(self.translator.echo(&ask));
+                self.in_flight.insert(id, InFlight { line, ask, dropped: None, texts });
                 Ok(())
             }
         }
@@ -228,9 +224,12 @@ impl Batch {
                     let request = self.in_flight.get_mut(&event.request).expect("it has not ended");
                     if let EventKind::Started { dropped: Some(dropped) } = kind {
                         request.dropped = Some(dropped);
-                        request.prompt.drain(dropped.start..dropped.start + dropped.n_tokens);
+                        let Dropped { start, n_tokens } = dropped;
+                        request.ask.request.prompt.drain(start..start + n_tokens);
+                        // Nothing was told before.
+                        request.texts = Texts::new(self.translator.echo(&request.ask));
                     }
-                    request.texts.take(kind, &request.prompt);
+                    request.texts.take(kind, &request.ask.request.prompt);
                 }
             }
         }
