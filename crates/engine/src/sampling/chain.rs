@@ -53,7 +53,8 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Where nothing is drawn there are masks and penalties only: greedy takes the largest logit, and no filter removes that.
+    /// Where nothing is drawn there are masks and penalties only: greedy takes the largest logit, and no filter removes
+    /// that.
     pub(super) fn new(params: &SamplingParams, eos: &[TokenId], stop_ids: &[TokenId]) -> Chain {
         let mut stages = masks(params, eos, stop_ids);
         let is_needed = |stage: &Stage| !params.is_greedy() || stage.is_penalty();
