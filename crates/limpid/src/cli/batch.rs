@@ -2,7 +2,7 @@
 
 mod lines;
 
-use super::args::{ComputeArgs, ConsoleArgs, MAX_SEQUENCES, ModelArgs, token_count, whole};
+use super::args::{ComputeArgs, ConsoleArgs, MAX_SEQUENCES, ModelArgs, check_context, token_count, whole};
 use crate::cli::run::MonotonicClock;
 use crate::cli::sampling::draw_seed;
 use crate::console::Console;
@@ -130,14 +130,14 @@ impl BatchArgs {
     }
 
     fn context_length(&self, file: &ModelFile, sizing: &Sizing<'_>) -> Result<usize, CliError> {
+        if let Some(asked) = self.context {
+            let remedy = "lower it, or leave it out for all that the model has";
+            check_context(asked, &file.config, remedy)?;
+        }
         let of_model = file.config.context_length;
         let available = machine::available_memory();
         let remedy = "Lower --context or --sequences, or use a model in a smaller format";
         match (self.context, available) {
-            (Some(asked), _) if asked > of_model => Err(CliError::usage(format!(
-                "--context is {asked}, the model was made for {of_model} ({})",
-                file.config.context_length_source
-            ))),
             (Some(asked), _) => sizing.check(asked, available, remedy).map(|()| asked),
             (None, None) => Ok(of_model),
             (None, Some(memory)) => {

@@ -200,5 +200,9 @@ fn files_that_do_not_work_are_told() {
     expect_error(&["batch", path, "/nowhere/out.jsonl"], 1, &["cannot write /nowhere/out.jsonl"]);
     expect_error(&["batch", path, path], 2, &["is both IN and OUT"]);
     expect_error(&["batch", path, "a", "--sequences", "0"], 2, &["a whole number from 1 to 64"]);
-    expect_error(&["batch", path, "a", "--context", "100k"], 2, &["--context is", "the model was made for"]);
+    expect_error(
+        &["batch", path, "a", "--context", "100k"],
+        2,
+        &["--context is", "the model was made for", "lower it"],
+    );
 }
