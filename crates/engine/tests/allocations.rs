@@ -3,8 +3,8 @@
 mod harness;
 
 use limpid_engine::TokenId;
-use limpid_engine::decode::{Choices, Decoding, LogprobsMode};
-use limpid_engine::engine::{EngineConfig, Events};
+use limpid_engine::decode::{BeamParams, Choices, Decoding, LogprobsMode};
+use limpid_engine::engine::{Engine, EngineConfig, Events};
 use limpid_engine::sampling::{
     Candidates, History, IgnoreEos, PenaltyScope, Sampler, SamplingParams, StopParams,
 };
@@ -66,20 +66,51 @@ fn decoding_allocates_nothing() {
         }
         engine.submit(request).unwrap();
     }
+    let (n_allocations, n_tokens) = in_steady_state(&mut engine);
+    assert_eq!((n_allocations, n_tokens, engine.n_running()), (0, 1500, 3));
+}
+
+/// Allocations of 300 steps after the first 50, and what they had to tell.
+fn in_steady_state(engine: &mut Engine) -> (usize, usize) {
     let mut events = Events::default();
-    let mut step = |engine: &mut limpid_engine::engine::Engine| {
+    let mut step = || {
         engine.step(&mut events, &mut NoTrace);
-        let n_bytes: usize = events.iter().count();
+        let n_events = events.iter().count();
         events.clear();
-        n_bytes
+        n_events
     };
-    for _ in 0..50 {
-        step(&mut engine);
-    }
+    (0..50).for_each(|_| {
+        step();
+    });
     let before = N_ALLOCATIONS.get();
-    let n_tokens: usize = (0..300).map(|_| step(&mut engine)).sum();
-    assert_eq!(N_ALLOCATIONS.get() - before, 0);
-    assert_eq!((n_tokens, engine.n_running()), (1500, 3));
+    let n_events = (0..300).map(|_| step()).sum();
+    (N_ALLOCATIONS.get() - before, n_events)
+}
+
+#[test]
+fn beams_allocate_nothing() {
+    let config = EngineConfig { max_sequences: 7, n_pages: 64, ..harness::config() };
+    let mut engine = harness::engine(&config, &[None, Some(20)], None);
+    let mut request = harness::request(&[5, 6, 7, 8], 400);
+    request.sampling = SamplingParams {
+        repetition_penalty: 1.1,
+        dry_multiplier: 0.5,
+        ignore_eos: IgnoreEos::Forbid,
+        ..SamplingParams::greedy()
+    };
+    // Text is held back now and then, in some beams and not in others.
+    request.stop = StopParams { stop: vec!["an".repeat(9), "e".repeat(40)], ..StopParams::default() };
+    request.logprobs.output = Some(0);
+    request.decoding = Decoding::Beams(BeamParams::new(5));
+    engine.submit(request).unwrap();
+    // Beams agree on many tokens at once now and then. This one is told as a whole, so that there is room for them.
+    let mut ranked = harness::request(&[5, 6], 40);
+    ranked.sampling.ignore_eos = IgnoreEos::Forbid;
+    ranked.decoding = Decoding::Choices(Choices { n: 1, best_of: 2 });
+    engine.submit(ranked).unwrap();
+    let (n_allocations, n_tokens) = in_steady_state(&mut engine);
+    assert!(n_tokens > 0, "nothing was agreed on");
+    assert_eq!((n_allocations, engine.n_running()), (0, 1));
 }
 
 #[test]

@@ -213,6 +213,11 @@ fn cancelled_and_late_searches_give_all_back() {
     assert!(engine.cancel(id, &mut events));
     engine.check_integrity().unwrap();
     assert_eq!(engine.kv_stats().n_used_pages, 0);
+    let mut log = harness::Log::default();
+    log.take(&mut events);
+    let cancelled = &log.0[&id];
+    assert!(!cancelled.tokens.is_empty());
+    assert_eq!(cancelled.finished().usage.completion_tokens, cancelled.tokens.len(), "what all agreed on");
     let limited = Request { time_limit: Some(std::time::Duration::from_millis(12)), ..request.clone() };
     let late = run_alone(fake(&config()), limited);
     assert_eq!(late.finished().reason, FinishReason::TimeLimit);
@@ -251,6 +256,8 @@ fn what_does_not_go_together_is_refused_by_name() {
     };
     let error = refused(&|r| r.sampling.temperature = 0.5);
     assert_eq!(error, "temperature is 0.5, allowed is 0 with num_beams: beams do not draw");
+    let error = refused(&|r| (r.sampling.dynatemp_min, r.sampling.dynatemp_max) = (0.5, 1.0));
+    assert_eq!(error, "dynatemp_max is 1, allowed is 0 with num_beams: beams do not draw");
     let error = refused(&|r| r.logprobs.output = Some(2));
     assert_eq!(error, "logprobs is 2, allowed is 0 with num_beams: that of the chosen token");
     let error = refused(&|r| r.decoding = beams(9));

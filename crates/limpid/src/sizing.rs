@@ -4,7 +4,6 @@ use crate::error::CliError;
 use crate::machine::AvailableMemory;
 use crate::units;
 use limpid_engine::model::{BatchLimits, MemoryPlan};
-use limpid_kernels::ops::PAGE_LEN;
 
 /// Of the memory that is available, an open-ended run leaves this part to others.
 const LEFT_TO_OTHERS: usize = 16;
@@ -65,8 +64,9 @@ impl Sizing<'_> {
 
     /// Pages that sequences of `n` positions need in the layer group that needs most.
     pub(crate) fn n_pages(&self, n: usize) -> usize {
-        let n_shared = self.n_shared.min(n) / PAGE_LEN;
-        (n.div_ceil(PAGE_LEN) - n_shared).saturating_mul(self.n_sequences).saturating_add(n_shared)
+        let (n_sequences, n_shared, n_new) = (self.n_sequences, self.n_shared, self.limits(n).max_rows);
+        let groups = self.plan.kv_layout().groups.iter();
+        groups.map(|group| group.pages_needed_by(n_sequences, n_shared, n, n_new)).max().unwrap_or(0)
     }
 
     /// What sequences of `n` positions take.

@@ -28,6 +28,10 @@ pub(super) struct Beams {
     n_agreed: usize,
     /// Beams whose continuations are among the candidates.
     n_offered: usize,
+    /// By rank, the beams that those of the next step continue.
+    parents: Vec<usize>,
+    /// What a beam's token releases, which nobody is told yet.
+    text: String,
     is_over: bool,
 }
 
@@ -47,13 +51,15 @@ impl Beams {
             id,
             // With `first` two for each beam: while the next ones are made, the old ones are still there.
             spare: (1..2 * search.params().num_beams).map(|_| spare()).collect(),
-            search,
             mode: logprobs.mode,
             reports: logprobs.output.is_some(),
             agreed: fresh.clone(),
             n_agreed: 0,
             n_offered: 0,
+            parents: Vec::with_capacity(search.params().num_beams),
+            text: String::new(),
             is_over: false,
+            search,
         }
     }
 
@@ -97,10 +103,10 @@ impl Beams {
         let Tools { kv, tokenizer, events, recorder, .. } = tools;
         self.n_offered = 0;
         let position = beams[0].history().n_output();
-        let parents = self.continue_beams(beams, tokenizer, *recorder);
-        hand_over(beams, &mut self.spare, &parents, kv, max_len);
+        self.continue_beams(beams, tokenizer, *recorder);
+        hand_over(beams, &mut self.spare, &self.parents, kv, max_len);
         std::mem::swap(beams, &mut self.spare);
-        self.spare.extend(beams.drain(parents.len()..));
+        self.spare.extend(beams.drain(self.parents.len()..));
         if beams.is_empty() && self.search.finished().is_empty() {
             return Err(SampleError::NothingLeft { position });
         }
@@ -109,19 +115,13 @@ impl Beams {
         Ok(self.stream(beams, tokenizer, events))
     }
 
-    /// Makes the running beams of the next step in the first spare places, and gives their parents.
-    fn continue_beams(
-        &mut self,
-        beams: &[Sequence],
-        tokenizer: &Tokenizer,
-        recorder: &mut dyn Recorder,
-    ) -> Vec<usize> {
+    /// Makes the running beams of the next step in the first spare places.
+    fn continue_beams(&mut self, beams: &[Sequence], tokenizer: &Tokenizer, recorder: &mut dyn Recorder) {
         let num_beams = self.search.params().num_beams;
         let is_traced = recorder.wants(What::Beams);
-        let mut parents = Vec::with_capacity(num_beams);
-        let mut text = String::new();
+        self.parents.clear();
         for rank in 0..self.search.candidates().len() {
-            if parents.len() == num_beams {
+            if self.parents.len() == num_beams {
                 break;
             }
             let candidate = self.search.candidates()[rank];
@@ -129,13 +129,13 @@ impl Beams {
                 LogprobsMode::Raw => candidate.raw,
                 LogprobsMode::Processed => candidate.processed,
             };
-            let next = &mut self.spare[parents.len()];
-            next.continue_beam(&beams[candidate.beam], &candidate, logprob, tokenizer, &mut text);
-            text.clear();
+            let next = &mut self.spare[self.parents.len()];
+            self.text.clear();
+            next.continue_beam(&beams[candidate.beam], &candidate, logprob, tokenizer, &mut self.text);
             let fate = match next.reason.take() {
                 None => {
-                    parents.push(candidate.beam);
-                    BeamFate::RunsAs { rank: parents.len() - 1 }
+                    self.parents.push(candidate.beam);
+                    BeamFate::RunsAs { rank: self.parents.len() - 1 }
                 }
                 Some(reason) if rank < num_beams => {
                     let score = self.search.score(next.total(), next.generated().len());
@@ -151,7 +151,6 @@ impl Beams {
                 recorder.beam(BeamNode { beam, id, logprob, total, fate });
             }
         }
-        parents
     }
 
     /// Says which tokens all texts begin with, running and finished.
@@ -185,9 +184,10 @@ impl Beams {
         }
     }
 
-    /// Says what was held back of the text that all beams agree on.
-    pub(super) fn release_text(&mut self, events: &mut Events) {
+    /// Says what was held back of the text that all beams agree on, and gives how many tokens that is.
+    pub(super) fn release_text(&mut self, events: &mut Events) -> usize {
         events.text(self.id, 0, |out| self.agreed.release(out));
+        self.n_agreed
     }
 
     /// Says what came of the search. The reason of the best text, and how many tokens all have.
@@ -235,15 +235,15 @@ fn tell(
 }
 
 /// Gives each new beam the keys and values of its parent: the first child takes them, others fork them. What has no
-/// child is released.
+/// child is released before, so that there are never more sequences than beams.
 fn hand_over(old: &[Sequence], new: &mut [Sequence], parents: &[usize], kv: &mut KvCache, max_len: usize) {
-    for (i, &parent) in parents.iter().enumerate() {
-        let seq = old[parent].seq;
-        new[i].seq = if parents[..i].contains(&parent) { kv.fork(seq, max_len) } else { seq };
-    }
     for (i, beam) in old.iter().enumerate() {
         if !parents.contains(&i) {
             kv.release(beam.seq);
         }
+    }
+    for (i, &parent) in parents.iter().enumerate() {
+        let seq = old[parent].seq;
+        new[i].seq = if parents[..i].contains(&parent) { kv.fork(seq, max_len) } else { seq };
     }
 }

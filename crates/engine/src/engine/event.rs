@@ -66,7 +66,7 @@ pub enum RequestError {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Usage {
     pub prompt_tokens: usize,
-    /// Tokens generated, an EOS included: of all texts that were made, of beams those that are given.
+    /// Tokens generated, an EOS included: of all texts that were made, of beams those that are told.
     pub completion_tokens: usize,
     /// Rows that the model computed. Without a KV cache each step computes the whole text again.
     pub computed_tokens: usize,

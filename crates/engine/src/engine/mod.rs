@@ -252,10 +252,7 @@ impl Engine {
     /// How long the sequences of a request may become.
     fn limits(&self, n_prompt: usize, width: usize) -> PromptLimits {
         let in_context = self.config.context_length;
-        let in_pool = match width {
-            1 => self.kv.max_len(self.config.prefill_chunk),
-            _ => self.longest_in_pool(n_prompt, width),
-        };
+        let in_pool = self.longest_in_pool(n_prompt, width);
         let (limit, max_len) = match in_context {
             _ if in_pool >= in_context && in_context == self.model.context_length() => {
                 (LengthLimit::Model, in_context)

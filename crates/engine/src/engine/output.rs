@@ -34,6 +34,15 @@ impl Output {
         Self { stops, detokenizer, limit, n_tokens: 0, piece: String::new() }
     }
 
+    /// Becomes a copy of `other`, in the memory that is there.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        let Self { stops, detokenizer, limit, n_tokens, piece: _ } = other;
+        self.stops.copy_from(stops);
+        self.detokenizer.clone_from(detokenizer);
+        self.limit.clone_from(limit);
+        self.n_tokens = *n_tokens;
+    }
+
     pub(super) fn limit(&self) -> &TokenLimit {
         &self.limit
     }

@@ -53,10 +53,11 @@ impl Request {
         self.decoding.validate()?;
         self.logprobs.validate()?;
         let Decoding::Beams(_) = self.decoding else { return Ok(()) };
-        let temperature = self.sampling.temperature;
-        if temperature != 0.0 {
-            let allowed = "0 with num_beams: beams do not draw";
-            return Err(ParamError::new("temperature", temperature, allowed));
+        let &SamplingParams { temperature, dynatemp_max, .. } = &self.sampling;
+        for (name, value) in [("temperature", temperature), ("dynatemp_max", dynatemp_max)] {
+            if value != 0.0 {
+                return Err(ParamError::new(name, value, "0 with num_beams: beams do not draw"));
+            }
         }
         match self.logprobs.output {
             Some(n) if n > 0 => {

@@ -42,7 +42,7 @@ impl Waiting {
         let logprobs = room_for_logprobs(&self.logprobs, &self.decoding, fresh.limit().max_tokens);
         let scores_prompt = prompt_logprobs.is_some();
         let seq = kv.create(max_len);
-        let first = Sequence::new(seq, self.prompt, fresh.clone(), logprobs, scores_prompt, tokenizer);
+        let first = Sequence::new(seq, &self.prompt, fresh.clone(), logprobs, scores_prompt, tokenizer);
         let beams = match self.decoding {
             Decoding::Choices(_) => None,
             Decoding::Beams(params) => {
@@ -303,7 +303,7 @@ impl Running {
         let is_ranked = self.is_ranked();
         match (&mut self.beams, is_ranked) {
             (Some(beams), _) if is_void => {
-                beams.release_text(events);
+                self.completion_tokens = beams.release_text(events);
                 self.end_all(cut_off, events)
             }
             (Some(beams), _) => {

@@ -12,8 +12,7 @@ pub(super) struct Sequence {
     /// Its keys and values.
     pub(super) seq: SeqId,
     /// The prompt, and after it what was generated. Has room for all that may come from the start.
-    tokens: Vec<TokenId>,
-    n_prompt: usize,
+    history: History,
     /// Tokens whose keys and values are in the cache.
     n_computed: usize,
     /// Tokens that are in the batch at hand, and how many of those want logits.
@@ -21,7 +20,6 @@ pub(super) struct Sequence {
     n_wanted: usize,
     /// Prompt tokens before this one want no logits (any more).
     n_scored: usize,
-    history: History,
     output: Output,
     /// Of the generated tokens, where they are asked for.
     pub(super) logprobs: Logprobs,
@@ -35,7 +33,7 @@ impl Sequence {
     /// `scores_prompt`: the logits of every prompt token are wanted.
     pub(super) fn new(
         seq: SeqId,
-        prompt: Vec<TokenId>,
+        prompt: &[TokenId],
         output: Output,
         logprobs: Logprobs,
         scores_prompt: bool,
@@ -43,18 +41,13 @@ impl Sequence {
     ) -> Self {
         // Everything that grows with the output gets its room now, so that a step allocates nothing.
         let max_tokens = output.limit().max_tokens;
-        let history = History::new(&prompt, max_tokens, tokenizer.vocab_size());
-        let (n_prompt, mut tokens) = (prompt.len(), prompt);
-        tokens.reserve_exact(max_tokens);
         Self {
             seq,
-            tokens,
-            n_prompt,
+            history: History::new(prompt, max_tokens, tokenizer.vocab_size()),
             n_computed: 0,
             n_in_batch: 0,
             n_wanted: 0,
-            n_scored: if scores_prompt { 0 } else { n_prompt },
-            history,
+            n_scored: if scores_prompt { 0 } else { prompt.len() },
             output,
             logprobs,
             total: 0.0,
@@ -64,28 +57,32 @@ impl Sequence {
 
     /// Another sequence with the same prompt, as far as the model has come, its keys and values in `seq`.
     pub(super) fn fork(&self, seq: SeqId, logprobs: Logprobs, tokenizer: &Tokenizer) -> Self {
-        let prompt = self.tokens[..self.n_prompt].to_vec();
+        let prompt = &self.tokens()[..self.n_prompt()];
         let fork = Self::new(seq, prompt, self.output.clone(), logprobs, false, tokenizer);
         Self { n_computed: self.n_computed, ..fork }
     }
 
     /// Tokens that the model has not computed yet: 1 while decoding, more during prefill; none if it has ended.
     pub(super) fn n_pending(&self) -> usize {
-        if self.reason.is_some() { 0 } else { self.tokens.len() - self.n_computed }
+        if self.reason.is_some() { 0 } else { self.tokens().len() - self.n_computed }
     }
 
     /// Whether all pending tokens want logits, not only the last one.
     pub(super) fn scores_prompt(&self) -> bool {
-        self.n_scored + 1 < self.n_prompt
+        self.n_scored + 1 < self.n_prompt()
+    }
+
+    fn tokens(&self) -> &[TokenId] {
+        self.history.tokens()
     }
 
     pub(super) fn n_prompt(&self) -> usize {
-        self.n_prompt
+        self.history.n_prompt()
     }
 
     /// What was generated.
     pub(super) fn generated(&self) -> &[TokenId] {
-        &self.tokens[self.n_prompt..]
+        self.history.output()
     }
 
     pub(super) fn n_in_batch(&self) -> usize {
@@ -112,29 +109,30 @@ impl Sequence {
     pub(super) fn add_rows(&mut self, n_rows: usize, batch: &mut Batch) {
         self.n_in_batch = n_rows;
         self.n_wanted = 0;
+        let (tokens, n_prompt) = (self.history.tokens(), self.history.n_prompt());
         for position in self.n_computed..self.n_computed + n_rows {
-            let is_scored = position >= self.n_scored && position + 1 < self.n_prompt;
-            let is_wanted = is_scored || position + 1 == self.tokens.len();
+            let is_scored = position >= self.n_scored && position + 1 < n_prompt;
+            let is_wanted = is_scored || position + 1 == tokens.len();
             self.n_wanted += usize::from(is_wanted);
             let want = if is_wanted { Want::Logits } else { Want::Nothing };
-            let (token, seq) = (self.tokens[position], self.seq);
+            let (token, seq) = (tokens[position], self.seq);
             batch.rows.push(BatchRow { token, position: position as u32, seq, want });
         }
     }
 
     /// The prompt token whose place the logits after `position` are about, if they are wanted for that.
     pub(super) fn scored_token(&mut self, position: usize) -> Option<TokenId> {
-        if position + 1 >= self.n_prompt || position < self.n_scored {
+        if position + 1 >= self.n_prompt() || position < self.n_scored {
             return None;
         }
         self.n_scored = position + 1;
-        Some(self.tokens[position + 1])
+        Some(self.tokens()[position + 1])
     }
 
     /// The model has computed the batch. Whether nothing is pending any more, so that there are logits.
     pub(super) fn advance(&mut self) -> bool {
         self.n_computed += self.n_in_batch;
-        self.n_in_batch > 0 && self.n_computed == self.tokens.len()
+        self.n_in_batch > 0 && self.n_computed == self.tokens().len()
     }
 
     /// The cache has nothing of this sequence any more: all tokens are pending again.
@@ -144,7 +142,6 @@ impl Sequence {
 
     /// Appends a token, writes the text that it releases to `out`, and decides whether the sequence goes on.
     pub(super) fn push(&mut self, id: TokenId, tokenizer: &Tokenizer, out: &mut String) {
-        self.tokens.push(id);
         self.history.push(id);
         self.reason = self.output.push(id, tokenizer, out);
     }
@@ -164,11 +161,10 @@ impl Sequence {
         tokenizer: &Tokenizer,
         text: &mut String,
     ) {
-        self.tokens.clone_from(&parent.tokens);
         self.n_computed = parent.n_computed;
         self.n_scored = parent.n_scored;
-        self.history.clone_from(&parent.history);
-        self.output.clone_from(&parent.output);
+        self.history.copy_from(&parent.history);
+        self.output.copy_from(&parent.output);
         self.logprobs.copy_from(&parent.logprobs);
         self.logprobs.push_known(logprob);
         self.total = candidate.total;

@@ -56,9 +56,7 @@ impl KvGroupLayout {
             }
         }
     }
-}
 
-impl KvGroupLayout {
     /// The most pages that `n_sequences` forks of one sequence hold, of which each has up to `len` positions: the first
     /// `n_shared` are common to all, and where those fill whole pages nobody writes into them again.
     pub fn pages_needed_by(&self, n_sequences: usize, n_shared: usize, len: usize, n_new: usize) -> usize {
@@ -215,17 +213,6 @@ impl KvCache {
         let page = self.page_table(seq, group)[position / PAGE_LEN];
         debug_assert_ne!(page, NO_PAGE, "position {position} lies before the window");
         KvSlot { page, offset: (position % PAGE_LEN) as u32 }
-    }
-
-    /// The longest that a sequence alone can become, growing by up to `n_new` at a time; `usize::MAX` if all groups
-    /// have windows and room for them.
-    pub fn max_len(&self, n_new: usize) -> usize {
-        let max_len = |(layout, group): (&KvGroupLayout, &Group)| {
-            let n_pages = group.pages.pool().n_pages();
-            let endless = layout.pages_needed(usize::MAX, n_new) <= n_pages;
-            if endless { usize::MAX } else { n_pages.saturating_mul(PAGE_LEN) }
-        };
-        self.layout.groups.iter().zip(&self.groups).map(max_len).min().unwrap_or(usize::MAX)
     }
 
     /// Pages that the sequence holds in a group, shared ones included.

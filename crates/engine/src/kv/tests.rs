@@ -166,15 +166,6 @@ fn what_a_window_gave_back_cannot_be_had_again() {
 }
 
 #[test]
-fn max_len_is_that_of_the_scarcest_group() {
-    assert_eq!(cache(&[None, Some(1)], 3).max_len(1), 3 * PAGE);
-    assert_eq!(cache(&[Some(1)], 1).max_len(1), usize::MAX);
-    assert_eq!(cache(&[Some(2)], 1).max_len(1), PAGE, "two neighbours may lie on two pages");
-    assert_eq!(cache(&[Some(PAGE as u32)], 2).max_len(1), usize::MAX);
-    assert_eq!(cache(&[Some(PAGE as u32)], 2).max_len(3), 2 * PAGE);
-}
-
-#[test]
 fn integrity_finds_a_wrong_count() {
     let mut kv = cache(&[None], 4);
     let first = kv.create(PAGE);

@@ -60,10 +60,7 @@ impl<'a> MemoryPlan<'a> {
     /// Keys and values of one sequence of `n` tokens, of which up to `n_new` come at a time: whole pages, and no more
     /// than the window's where there is one.
     pub fn kv(&self, n: usize, n_new: usize) -> usize {
-        let of_group = |group: &KvGroupLayout| {
-            group.pages_needed(n, n_new).saturating_mul(KvStorage::page_bytes(&group.shape))
-        };
-        self.layout.groups.iter().map(of_group).fold(0, usize::saturating_add)
+        self.kv_of_forks(1, 0, n, n_new)
     }
 
     /// The same of `n_sequences` forks of one sequence, whose first `n_shared` tokens are common to all.

@@ -134,9 +134,10 @@ impl Candidates {
         self.weighed = None;
     }
 
-    /// Divides every logit.
+    /// Divides every logit. One that is hugely negative may become -inf: it is masked then.
     pub(super) fn divide(&mut self, by: f32) {
         self.logits.iter_mut().for_each(|l| *l /= by);
+        self.may_be_masked = true;
         self.weighed = None;
     }
 
@@ -222,7 +223,9 @@ impl Candidates {
             return;
         }
         self.weigh();
-        select::list(&self.p, p_of(least), &mut self.kept, |_| true);
+        // A mass of 0 is what a masked token has, too.
+        let logits = &self.logits;
+        select::list(&self.p, p_of(least), &mut self.kept, |i| logits[i] > f32::NEG_INFINITY);
         let logit = |&i: &u32| self.logits[i as usize];
         let lower = |a: u32, b: u32| if logit(&b) <= logit(&a) { b } else { a };
         let Some(last) = self.kept.iter().copied().reduce(lower) else { return };

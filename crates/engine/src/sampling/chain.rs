@@ -53,11 +53,11 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// At temperature 0 there are masks and penalties only: greedy takes the largest logit, and no filter removes that.
+    /// Where nothing is drawn there are masks and penalties only: greedy takes the largest logit, and no filter removes
+    /// that.
     pub(super) fn new(params: &SamplingParams, eos: &[TokenId], stop_ids: &[TokenId]) -> Chain {
-        let is_greedy = params.temperature == 0.0;
         let mut stages = masks(params, eos, stop_ids);
-        let is_needed = |stage: &Stage| !is_greedy || stage.is_penalty();
+        let is_needed = |stage: &Stage| !params.is_greedy() || stage.is_penalty();
         let others = params.sampler_order.stages_on(params).filter(is_needed);
         stages.extend(others.map(|stage| processor(stage, params)));
         Chain { stages }

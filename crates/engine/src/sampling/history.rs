@@ -12,7 +12,7 @@ pub struct TokenCount {
     pub n_output: u32,
 }
 
-/// The past of one sequence. A fork of the sequence clones it.
+/// The past of one sequence. A fork of the sequence has its own.
 ///
 /// The counts are a sorted list, not a table of the vocabulary: it is as long as the text has distinct tokens, so that
 /// many sequences and many beams cost little, and adding to it moves a few KB at most.
@@ -45,6 +45,14 @@ impl History {
         History { tokens, n_prompt: prompt.len(), counts, mirostat_mu: None }
     }
 
+    /// Becomes a copy of `other`, in the memory that is there.
+    pub fn copy_from(&mut self, other: &Self) {
+        let Self { tokens, n_prompt, counts, mirostat_mu } = other;
+        self.tokens.clone_from(tokens);
+        self.counts.clone_from(counts);
+        (self.n_prompt, self.mirostat_mu) = (*n_prompt, *mirostat_mu);
+    }
+
     /// A token was generated.
     pub fn push(&mut self, id: TokenId) {
         self.tokens.push(id);
@@ -62,6 +70,16 @@ impl History {
     /// Prompt and output.
     pub fn tokens(&self) -> &[TokenId] {
         &self.tokens
+    }
+
+    /// Tokens of the prompt.
+    pub fn n_prompt(&self) -> usize {
+        self.n_prompt
+    }
+
+    /// What was generated.
+    pub fn output(&self) -> &[TokenId] {
+        &self.tokens[self.n_prompt..]
     }
 
     /// How many tokens there may be without an allocation.

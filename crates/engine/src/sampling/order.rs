@@ -89,7 +89,7 @@ impl Stage {
             Dry => on("dry_multiplier", params.dry_multiplier, 0.0),
             Temperature if params.has_dynatemp() => on("dynatemp_max", params.dynatemp_max, 0.0),
             // Greedy is no stage.
-            Temperature if params.temperature == 0.0 => None,
+            Temperature if params.is_greedy() => None,
             Temperature => on("temperature", params.temperature, 1.0),
             TopP => on("top_p", params.top_p, 1.0),
             TopK => on("top_k", params.top_k as f32, 0.0),

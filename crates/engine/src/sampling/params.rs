@@ -65,7 +65,8 @@ impl fmt::Display for PenaltyScope {
 pub struct SamplingParams {
     /// Logits are divided by it; 0 is greedy.
     pub temperature: f32,
-    /// The temperature when the model is sure, and when it is not; both 0 is off. They take the place of `temperature`.
+    /// The temperature when the model is sure, and when it is not; both 0 is off. They take the place of
+    /// `temperature`, also of 0.
     pub dynatemp_min: f32,
     pub dynatemp_max: f32,
     /// The power of the entropy's share of its maximum.
@@ -179,5 +180,10 @@ impl SamplingParams {
 
     pub(super) fn has_dynatemp(&self) -> bool {
         self.dynatemp_max > 0.0
+    }
+
+    /// Whether the largest logit is taken: nothing is drawn, and no filter applies.
+    pub fn is_greedy(&self) -> bool {
+        self.temperature == 0.0 && !self.has_dynatemp()
     }
 }

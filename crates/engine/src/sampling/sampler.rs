@@ -50,7 +50,7 @@ impl Sampler {
         params.validate_ids(vocab_size)?;
         Ok(Sampler {
             chain: Arc::new(Chain::new(params, eos, stop_ids)),
-            greedy: params.temperature == 0.0,
+            greedy: params.is_greedy(),
             mirostat: (params.mirostat_tau > 0.0).then(|| mirostat(params)),
             stream: Stream::new(params.seed),
         })

@@ -54,11 +54,9 @@ impl SamplingParams {
             let allowed = format!("from 0.000001 to dynatemp_max, which is {}", self.dynatemp_max);
             return Err(ParamError::new("dynatemp_min", self.dynatemp_min, &allowed));
         }
-        for (name, value) in [("dynatemp_max", self.dynatemp_max), ("mirostat_tau", self.mirostat_tau)] {
-            if value > 0.0 && self.temperature == 0.0 {
-                let allowed = "0 (off) where temperature is 0: greedy does not draw";
-                return Err(ParamError::new(name, value, allowed));
-            }
+        if self.mirostat_tau > 0.0 && self.is_greedy() {
+            let allowed = "0 (off) where temperature is 0: greedy does not draw";
+            return Err(ParamError::new("mirostat_tau", self.mirostat_tau, allowed));
         }
         let mut ids: Vec<TokenId> = self.logit_bias.iter().map(|&(id, _)| id).collect();
         ids.sort_unstable();
@@ -66,7 +64,9 @@ impl SamplingParams {
             return Err(ParamError::new("logit_bias", twice[0].0, "each token once"));
         }
         let allowed = &self.allowed_token_ids;
-        if !allowed.is_empty() && allowed.iter().all(|id| self.suppress_tokens.contains(id)) {
+        let mut suppressed = self.suppress_tokens.clone();
+        suppressed.sort_unstable();
+        if !allowed.is_empty() && allowed.iter().all(|id| suppressed.binary_search(id).is_ok()) {
             let value = format!("{} tokens", allowed.len());
             return Err(ParamError::new(
                 "allowed_token_ids",

@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::machine;
 use clap::{Args, ValueEnum};
 use limpid_engine::TokenId;
+use limpid_engine::model::ModelConfig;
 use limpid_engine::model::arch::MAX_CONTEXT;
 use limpid_kernels::Cpu;
 use limpid_kernels::isa::{Isa, IsaError};
@@ -177,6 +178,16 @@ pub(crate) fn token_count(text: &str) -> Result<usize, String> {
         Some(n) if (1..=MAX_CONTEXT).contains(&n) => Ok(n),
         _ => Err(format!("a number of tokens from 1 to {MAX_CONTEXT} is expected, such as 2048 or 2k")),
     }
+}
+
+/// Refuses a `--context` beyond the model's own.
+pub(crate) fn check_context(asked: usize, config: &ModelConfig, remedy: &str) -> Result<(), CliError> {
+    let (most, source) = (config.context_length, &config.context_length_source);
+    if asked <= most {
+        return Ok(());
+    }
+    let message = format!("--context is {asked}, the model was made for {most} tokens ({source}); {remedy}");
+    Err(CliError::usage(message))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod lines;
 
-use super::args::{ComputeArgs, ConsoleArgs, MAX_SEQUENCES, ModelArgs, token_count, whole};
+use super::args::{ComputeArgs, ConsoleArgs, MAX_SEQUENCES, ModelArgs, check_context, token_count, whole};
 use crate::cli::run::MonotonicClock;
 use crate::cli::sampling::draw_seed;
 use crate::console::Console;
@@ -16,7 +16,6 @@ use crate::sizing::Sizing;
 use crate::texts::Texts;
 use crate::units;
 use clap::Args;
-use limpid_engine::TokenId;
 use limpid_engine::engine::{Dropped, Engine, EngineConfig, EventKind, Events, Finished, RequestId};
 use limpid_engine::model::{MemoryPlan, ModelOptions};
 use limpid_engine::trace::NoTrace;
@@ -131,14 +130,14 @@ impl BatchArgs {
     }
 
     fn context_length(&self, file: &ModelFile, sizing: &Sizing<'_>) -> Result<usize, CliError> {
+        if let Some(asked) = self.context {
+            let remedy = "lower it, or leave it out for all that the model has";
+            check_context(asked, &file.config, remedy)?;
+        }
         let of_model = file.config.context_length;
         let available = machine::available_memory();
         let remedy = "Lower --context or --sequences, or use a model in a smaller format";
         match (self.context, available) {
-            (Some(asked), _) if asked > of_model => Err(CliError::usage(format!(
-                "--context is {asked}, the model was made for {of_model} ({})",
-                file.config.context_length_source
-            ))),
             (Some(asked), _) => sizing.check(asked, available, remedy).map(|()| asked),
             (None, None) => Ok(of_model),
             (None, Some(memory)) => {
@@ -153,8 +152,6 @@ impl BatchArgs {
 struct InFlight {
     line: Line,
     ask: Ask,
-    /// As the engine has it, what was dropped left out.
-    prompt: Vec<TokenId>,
     dropped: Option<Dropped>,
     texts: Texts,
 }
@@ -209,9 +206,8 @@ impl Batch {
         match submitted {
             Err(error) => self.answers.error(&line, &error),
             Ok((id, ask)) => {
-                let texts = Texts::new(ask.echo.clone().unwrap_or_default());
-                let prompt = ask.request.prompt.clone();
-                self.in_flight.insert(id, InFlight { line, ask, prompt, dropped: None, texts });
+                let texts = Texts::new(self.translator.echo(&ask));
+                self.in_flight.insert(id, InFlight { line, ask, dropped: None, texts });
                 Ok(())
             }
         }
@@ -228,9 +224,12 @@ impl Batch {
                     let request = self.in_flight.get_mut(&event.request).expect("it has not ended");
                     if let EventKind::Started { dropped: Some(dropped) } = kind {
                         request.dropped = Some(dropped);
-                        request.prompt.drain(dropped.start..dropped.start + dropped.n_tokens);
+                        let Dropped { start, n_tokens } = dropped;
+                        request.ask.request.prompt.drain(start..start + n_tokens);
+                        // Nothing was told before.
+                        request.texts = Texts::new(self.translator.echo(&request.ask));
                     }
-                    request.texts.take(kind, &request.prompt);
+                    request.texts.take(kind, &request.ask.request.prompt);
                 }
             }
         }

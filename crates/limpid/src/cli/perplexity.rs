@@ -1,6 +1,6 @@
 //! `limpid perplexity`: how surprised a model is by a text, as llama.cpp's llama-perplexity measures it.
 
-use super::args::{ComputeArgs, ConsoleArgs, ModelArgs, Setup, token_count};
+use super::args::{ComputeArgs, ConsoleArgs, ModelArgs, Setup, check_context, token_count};
 use crate::error::CliError;
 use crate::load::ModelFile;
 use crate::machine;
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &PerplexityArgs) -> Result<ExitCode, CliError> {
     let setup = args.compute.setup()?;
     let console = args.console.console();
     let file = ModelFile::open(args.model.path())?;
-    args.check_context(&file)?;
+    check_context(args.context, &file.config, "lower it")?;
     let text = TextSource { argument: None, file: Some(&args.file) }.read(true)?;
     let tokenizer = file.tokenizer()?;
     let tokens = tokenizer.encode(&text, Specials::Text, tokenizer.special().add_bos)?;
@@ -133,19 +133,6 @@ pub(crate) fn run(args: &PerplexityArgs) -> Result<ExitCode, CliError> {
 fn bos(tokenizer: &Tokenizer) -> Option<limpid_engine::TokenId> {
     let special = tokenizer.special();
     special.bos.filter(|_| special.add_bos)
-}
-
-impl PerplexityArgs {
-    fn check_context(&self, file: &ModelFile) -> Result<(), CliError> {
-        let (most, source) = (file.config.context_length, &file.config.context_length_source);
-        if self.context <= most {
-            return Ok(());
-        }
-        Err(CliError::usage(format!(
-            "--context is {}, but the model was made for {most} tokens ({source}); lower it",
-            self.context
-        )))
-    }
 }
 
 impl PerplexityJson {

@@ -9,7 +9,7 @@ mod report;
 pub(crate) use args::RunArgs;
 pub(crate) use report::DefaultsJson;
 
-use super::args::Setup;
+use super::args::{Setup, check_context};
 use super::sampling::draw_seed;
 use crate::console::Console;
 use crate::error::{CliError, INTERRUPTED};
@@ -274,14 +274,11 @@ impl RunArgs {
     /// How long prompt and output may be together.
     fn limits(&self, file: &ModelFile) -> Result<PromptLimits, CliError> {
         let (of_model, vocab_size) = (file.config.context_length, file.config.vocab_size);
+        if let Some(asked) = self.context {
+            let remedy = "lower it, or leave it out for all that the model has";
+            check_context(asked, &file.config, remedy)?;
+        }
         let (limit, max_len) = match self.context {
-            Some(asked) if asked > of_model => {
-                let source = &file.config.context_length_source;
-                let remedy = "lower it, or leave it out for all that the model has";
-                return Err(CliError::usage(format!(
-                    "--context is {asked}, the model was made for {of_model} ({source}); {remedy}"
-                )));
-            }
             Some(asked) if asked < of_model => (LengthLimit::Context, asked),
             _ => (LengthLimit::Model, of_model),
         };

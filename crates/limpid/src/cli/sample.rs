@@ -98,9 +98,9 @@ pub(crate) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
     };
     let draws = (0..args.draws as u32).map(|choice| draw(choice).map(|id| id.0));
     let draws = draws.collect::<Result<_, _>>().map_err(failed)?;
-    let last = match params.temperature {
-        0.0 => vec![(chosen.0, 1.0)],
-        _ => stages.0.last().map_or_else(Vec::new, |stage| stage.probs.clone()),
+    let last = match params.is_greedy() {
+        true => vec![(chosen.0, 1.0)],
+        false => stages.0.last().map_or_else(Vec::new, |stage| stage.probs.clone()),
     };
     let in_json = stages.0.iter().map(StageJson::new).collect();
     let result = SampleJson { stages: in_json, last, seed: params.seed, draws };

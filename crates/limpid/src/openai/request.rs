@@ -34,12 +34,13 @@ impl Endpoint {
 
 /// A request and what its answer has to know.
 pub(crate) struct Ask {
+    /// What the engine drops of its prompt goes here, too.
     pub(crate) request: Request,
     pub(crate) endpoint: Endpoint,
     /// As the request spells it: there is one model, whatever it is called.
     pub(crate) model: String,
-    /// The text that the answer's texts begin with.
-    pub(crate) echo: Option<String>,
+    /// Whether the answer's texts begin with the prompt's.
+    pub(crate) echoes: bool,
 }
 
 /// What requests are translated with.
@@ -86,8 +87,12 @@ impl Translator {
             ..Request::new(prompt, sampling)
         };
         fields.end()?;
-        let echo = echoes.then(|| self.tokenizer.decode(&request.prompt, true));
-        Ok(Ask { request, endpoint, model, echo })
+        Ok(Ask { request, endpoint, model, echoes })
+    }
+
+    /// What each text of an answer begins with.
+    pub(crate) fn echo(&self, ask: &Ask) -> String {
+        if ask.echoes { self.tokenizer.decode(&ask.request.prompt, true) } else { String::new() }
     }
 
     /// A string or token ids; OpenAI's lists of prompts are as many requests.

@@ -66,8 +66,8 @@ fn choice(
     let mut choice = json!({"index": index});
     let (name, content, logprobs) = match ask.endpoint {
         Endpoint::Completions => {
-            let echoed = ask.echo.as_ref().and(prompt_logprobs);
-            let first = ask.echo.as_ref().and(ask.request.prompt.first().copied());
+            let echoed = prompt_logprobs.filter(|_| ask.echoes);
+            let first = ask.request.prompt.first().copied();
             ("text", json!(text.text), of_completion(first, echoed, &text.logprobs, tokenizer))
         }
         Endpoint::ChatCompletions => {

@@ -66,7 +66,11 @@ fn every_answer_is_the_one_that_the_request_gets_alone() {
         completion("other", other_samplers()),
         completion("mirostat", json!({"mirostat_tau": 3, "mirostat_eta": 0.2, "n": 2})),
         completion("wrong", json!({"top_p": 1.5})),
-        completion("long", json!({"prompt": "a fox ".repeat(100), "context_overflow": "truncate_left"})),
+        completion(
+            "long",
+            json!({"prompt": format!("Hello {}", "a fox ".repeat(100)),
+            "context_overflow": "truncate_left", "echo": true, "logprobs": 0}),
+        ),
     ];
     let folder = tempfile::tempdir().expect("a folder");
     let together = batch(folder.path(), &lines, "6");
@@ -100,6 +104,15 @@ fn every_answer_is_the_one_that_the_request_gets_alone() {
     assert!(body(4)["choices"][1]["score"].is_number());
     assert_eq!(body(7)["choices"][0]["finish_reason"], "length", "{}", together[7]);
     assert!(body(10)["dropped"]["n_tokens"].as_u64().expect("a number") > 0);
+    let cut = &body(10)["choices"][0];
+    let tokens = cut["logprobs"]["tokens"].as_array().expect("a list");
+    let text: String = tokens.iter().map(|token| token.as_str().expect("text")).collect();
+    assert_eq!(
+        cut["text"].as_str().expect("a text").trim_start(),
+        text.trim_start(),
+        "what was dropped is no echo"
+    );
+    assert!(!text.contains("Hello"), "{text}");
 }
 
 #[test]
@@ -187,5 +200,9 @@ fn files_that_do_not_work_are_told() {
     expect_error(&["batch", path, "/nowhere/out.jsonl"], 1, &["cannot write /nowhere/out.jsonl"]);
     expect_error(&["batch", path, path], 2, &["is both IN and OUT"]);
     expect_error(&["batch", path, "a", "--sequences", "0"], 2, &["a whole number from 1 to 64"]);
-    expect_error(&["batch", path, "a", "--context", "100k"], 2, &["--context is", "the model was made for"]);
+    expect_error(
+        &["batch", path, "a", "--context", "100k"],
+        2,
+        &["--context is", "the model was made for", "lower it"],
+    );
 }

@@ -96,6 +96,8 @@ fn what_makes_no_sense_is_refused() {
     refused(&["--num-beams", "2", "--length-penalty", "11"], &["--length-penalty is 11", "from -10 to 10"]);
     refused(&["--num-beams", "2", "--num-return-sequences", "3"], &["--num-return-sequences is 3"]);
     refused(&["--num-return-sequences", "3", "--num-beams", "1"], &["--num-return-sequences is more than"]);
+    refused(&["--length-penalty", "1", "--num-beams", "1"], &["need --num-beams 2 or more"]);
+    refused(&["--early-stopping", "never", "--num-beams", "1"], &["need --num-beams 2 or more"]);
     refused(&["--num-beams", "2", "--json", "--logprobs", "3"], &["--logprobs is 3", "0 with num_beams"]);
     refused(&["--length-penalty", "1"], &["--num-beams"]);
     refused(&["--logprobs", "1"], &["--json"]);

@@ -97,6 +97,14 @@ impl StopMatcher {
         })
     }
 
+    /// Becomes a copy of `other`, in the memory that is there.
+    pub fn copy_from(&mut self, other: &Self) {
+        let Self { ends, n_tokens, node, held, n_released } = other;
+        self.ends.clone_from(ends);
+        self.held.clone_from(held);
+        (self.n_tokens, self.node, self.n_released) = (*n_tokens, *node, *n_released);
+    }
+
     /// Counts a generated token; the reason, if the token itself ends the sequence. The text of such a token
     /// is no part of the output, except that of a stop id under `include_stop`.
     ///

@@ -91,8 +91,7 @@ fn contradictions_are_refused_by_name() {
             "dynatemp_min is 2, allowed is from 0.000001 to",
         ),
         (SamplingParams { dynatemp_max: 0.0, ..dynatemp.clone() }, "dynatemp_min is 0.5"),
-        (SamplingParams { dynatemp_min: 0.0, ..dynatemp.clone() }, "dynatemp_min is 0"),
-        (SamplingParams { temperature: 0.0, ..dynatemp }, "dynatemp_max is 1, allowed is 0 (off)"),
+        (SamplingParams { dynatemp_min: 0.0, ..dynatemp }, "dynatemp_min is 0"),
         (
             SamplingParams { mirostat_tau: 5.0, ..SamplingParams::greedy() },
             "mirostat_tau is 5, allowed is 0 (off)",

@@ -34,7 +34,7 @@ fn filters() -> impl Strategy<Value = SamplingParams> {
         or_off(0.0, 0.0001f32..0.5),
         or_off(0.0, 0.0001f32..0.9),
         or_off(0.0, 0.1f32..3.0),
-        (or_off(0.0, 0.1f32..1.0), 0.0f32..0.5),
+        (or_off(0.0, 0.1f32..1.0), or_off(0.0, 0.0f32..0.5)),
         or_off(0.0, 0.1f32..8.0),
     );
     (heat, common, rare, any::<u64>()).prop_map(|(heat, common, rare, seed)| SamplingParams {

@@ -68,6 +68,9 @@ fn xtc_keeps_the_least_likely_of_the_top() {
     assert_eq!(kept(0.08, 1.0), [2, 3, 4, 5]);
     assert_eq!(kept(0.04, 1.0), [4, 5], "of equal ones the highest id");
     assert_eq!(kept(0.0, 1.0), [5]);
+    let banned =
+        SamplingParams { xtc_threshold: 0.0, xtc_probability: 1.0, suppress_tokens: ids(&[5]), ..plain() };
+    assert_eq!(stages(banned).kept(), [4], "a token that is masked is not the least likely one");
     // A draw of its own decides.
     let params = |seed| SamplingParams { xtc_threshold: 0.2, xtc_probability: 0.3, seed, ..plain() };
     let n = (0..2000).filter(|&seed| stages(params(seed)).kept().len() == 5).count();
@@ -92,6 +95,24 @@ fn dynamic_temperature_follows_the_entropy() {
     assert!((uniform[0] - 1.0 / 1.5).abs() < 1e-6, "the highest temperature where all are alike");
     let single = run(&params(0.5, 1.5, 1.0), &[7.0], &history(&[], &[])).0.logits();
     assert_eq!(single, [14.0], "the lowest where there is one");
+    // A model may say do_sample: false, which is temperature 0.
+    let in_place_of = |temperature| stages(SamplingParams { temperature, ..params(0.5, 1.5, 1.0) });
+    assert_eq!(in_place_of(0.0).logits(), in_place_of(1.0).logits());
+}
+
+#[test]
+fn a_logit_that_a_temperature_takes_out_of_range_is_masked() {
+    // top_n_sigma has looked for masked ones before the temperature makes another.
+    let params = SamplingParams {
+        temperature: 0.5,
+        top_n_sigma: 1000.0,
+        typical_p: 0.999,
+        sampler_order: "top_n_sigma,temperature,typical_p".parse().expect("an order"),
+        ..plain()
+    };
+    let (stages, token) = run(&params, &[1.0, f32::MIN, 1.5], &history(&[], &[]));
+    assert_eq!(stages.kept(), [0, 2]);
+    assert!(token.is_ok());
 }
 
 #[test]

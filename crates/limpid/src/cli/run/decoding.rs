@@ -75,6 +75,11 @@ impl DecodingArgs {
                                drawn one by one";
                 return Err(CliError::usage(message));
             }
+            Some(_) if self.length_penalty != 0.0 || self.early_stopping != EarlyStoppingName::False => {
+                let message = "--length-penalty and --early-stopping need --num-beams 2 or more: 1 is plain decoding, \
+                               which has no scores";
+                return Err(CliError::usage(message));
+            }
             _ => Decoding::Choices(Choices { n: self.n, best_of: self.best_of.unwrap_or(self.n) }),
         };
         decoding.validate()?;
