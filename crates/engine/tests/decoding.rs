@@ -260,5 +260,6 @@ fn cancelling_ends_every_choice_once() {
         assert_eq!(engine.kv_stats().n_used_pages, 0);
         let reasons: Vec<_> = log.0[&id].texts.values().map(|text| text.reason.clone()).collect();
         assert_eq!(reasons, vec![Some(FinishReason::Cancelled); n]);
+        assert!(log.0[&id].texts.values().all(|text| !text.tokens.is_empty()), "the best so far");
     }
 }

@@ -314,7 +314,7 @@ impl Running {
                 self.completion_tokens = n_tokens;
                 reason
             }
-            (None, true) if is_void => self.end_all(cut_off, events),
+            (None, true) if cut_off == Some(&FinishReason::Error) => self.end_all(cut_off, events),
             (None, true) => self.tell_best(cut_off, tokenizer, events),
             (None, false) => self.end_all(cut_off, events),
         }

@@ -22,7 +22,7 @@ pub enum SampleError {
     BadLogit { id: TokenId, value: f32, position: u32 },
     #[error(
         "no token is left to choose from at output position {position}: every one is masked, \
-             allow EOS or a stop token"
+             lower min_tokens, or ban fewer tokens"
     )]
     NothingLeft { position: u32 },
 }

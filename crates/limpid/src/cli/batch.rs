@@ -32,14 +32,19 @@ use std::time::{Instant, SystemTime};
 /// IN has OpenAI's batch lines, a JSON object each: custom_id, method, url (/v1/completions or /v1/chat/completions)
 /// and body. OUT gets one line for each, in the same order; a request that cannot be answered has an error in its
 /// place, and the others go on. Every answer is the one that its request gets alone, whatever runs beside it; a request
-/// without a seed is given one, which its answer names. Ctrl-C leaves the answers that are complete, with exit code
-/// 130.
+/// without a seed is given one, which its answer names. Where a request and the model's files are silent, temperature
+/// and top_p are 1, as OpenAI's API says. docs/json.md lists what a body may hold and what an answer does. The exit
+/// code is 0 also if requests failed, which the summary counts; Ctrl-C leaves the answers that are complete, with exit
+/// code 130. A line of IN:
+///
+/// {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": [{"role":
+/// "user", "content": "Hello"}], "max_tokens": 20}}
 #[derive(Args)]
 pub(crate) struct BatchArgs {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// The requests, one a line
+    /// The requests, one a line; `-` is standard input
     #[arg(value_name = "IN")]
     input: PathBuf,
 
@@ -77,12 +82,14 @@ pub(crate) fn run(args: &BatchArgs) -> Result<ExitCode, CliError> {
     let clock = MonotonicClock(Instant::now());
     let engine = args.engine(&file, tokenizer, &console, clock)?;
     // Only now: a model that cannot be loaded destroys no earlier answers.
-    let answers = Answers::create(&args.output, &args.input)?;
+    let answers = Answers::create(&args.output, &lines)?;
     interrupt.loading_is_done();
     let progress = Progress::start(&console, "batch", Unit::Requests);
-    let batch = Batch { engine, translator, lines, answers, in_flight: BTreeMap::new(), n_tokens: 0 };
+    let n_sequences = args.sequences;
+    let batch =
+        Batch { engine, n_sequences, translator, lines, answers, in_flight: BTreeMap::new(), n_tokens: 0 };
     let start = Instant::now();
-    let done = batch.run(args.sequences, &interrupt, &progress)?;
+    let done = batch.run(&interrupt, &progress)?;
     drop(progress);
     let seconds = start.elapsed().as_secs_f64();
     console.summary(&format!(
@@ -158,6 +165,8 @@ struct InFlight {
 
 struct Batch {
     engine: Engine,
+    /// Texts side by side.
+    n_sequences: usize,
     translator: Translator,
     lines: Lines,
     answers: Answers,
@@ -174,15 +183,10 @@ struct Done {
 }
 
 impl Batch {
-    fn run(
-        mut self,
-        n_sequences: usize,
-        interrupt: &Interrupt,
-        progress: &Progress,
-    ) -> Result<Done, CliError> {
+    fn run(mut self, interrupt: &Interrupt, progress: &Progress) -> Result<Done, CliError> {
         let mut events = Events::default();
         loop {
-            while self.in_flight.len() < n_sequences
+            while self.in_flight.len() < self.n_sequences
                 && let Some(line) = self.lines.next()?
             {
                 self.begin(line)?;
@@ -202,7 +206,17 @@ impl Batch {
     /// Gives a request to the engine, or an error as its answer.
     fn begin(&mut self, mut line: Line) -> Result<(), CliError> {
         let asked = line.read().and_then(|(endpoint, body)| self.translator.ask(endpoint, body, draw_seed()));
-        let submitted = asked.and_then(|ask| Ok((self.engine.submit(ask.request.clone())?, ask)));
+        let submitted = asked.and_then(|ask| {
+            let width = ask.request.decoding.width();
+            if width > self.n_sequences {
+                let message = format!(
+                    "it takes {width} texts side by side, and --sequences is {}: raise it, to at most {MAX_SEQUENCES}",
+                    self.n_sequences
+                );
+                return Err(ApiError::invalid(None, message));
+            }
+            Ok((self.engine.submit(ask.request.clone())?, ask))
+        });
         match submitted {
             Err(error) => self.answers.error(&line, &error),
             Ok((id, ask)) => {

@@ -10,7 +10,7 @@ use crate::error::CliError;
 use crate::output;
 use clap::Args;
 use limpid_engine::TokenId;
-use limpid_engine::sampling::{Candidates, History, ParamError, Sampler, SamplingParams};
+use limpid_engine::sampling::{Candidates, History, ParamError, SampleError, Sampler, SamplingParams};
 use limpid_engine::trace::{Candidate, NoTrace, Recorder, What};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 /// Show what the sampling options make of given logits, stage by stage, without a model
 ///
-/// Where no option says otherwise all is off: temperature 1, no filters, no penalties.
+/// There is no model here whose defaults could hold: what no option sets is off (temperature 1, top_p 1, top_k 0).
 #[derive(Args)]
 pub(crate) struct SampleArgs {
     /// One logit a token, in order of id: a JSON array ([3, 2.5, -inf]) or a NumPy file (.npy, f4 or f8); `-` is
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
     let past = args.history(logits.len())?;
 
     let mut stages = Stages::default();
-    let failed = |error| CliError::failure(format!("{}: {error}", args.logits.display()));
+    let failed = |error| CliError::failure(format!("{}: {}", args.logits.display(), what_is_wrong(&error)));
     let chosen = sampler.sample(&logits, &mut past.clone(), &mut scratch, &mut stages).map_err(failed)?;
     let mut draw = |choice| {
         sampler.clone().for_choice(choice).sample(&logits, &mut past.clone(), &mut scratch, &mut NoTrace)
@@ -110,6 +110,18 @@ pub(crate) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
         output::write(&result.text(&stages.0))?
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// There is no model to blame.
+fn what_is_wrong(error: &SampleError) -> String {
+    match error {
+        SampleError::BadLogit { id, value, .. } => {
+            format!("token {} has the logit {value}; give numbers up to 1e30 in size, and -inf to mask", id.0)
+        }
+        SampleError::NothingLeft { .. } => {
+            "no token is left to choose from; give a logit above -inf to one that no option bans".to_owned()
+        }
+    }
 }
 
 impl SampleArgs {

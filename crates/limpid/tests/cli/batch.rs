@@ -1,6 +1,6 @@
 //! `limpid batch`: a file of requests goes in, a file of answers comes out.
 
-use super::harness::{expect_error, limpid};
+use super::harness::{expect_error, limpid, limpid_with_stdin};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -153,7 +153,7 @@ fn what_is_wrong_with_a_line_is_its_answer_and_others_go_on() {
             "give one of them",
         ),
         (completion("h", json!({"max_tokens": 500})), "500"),
-        (completion("i", json!({"n": 3})), "n is 3, allowed is at most 2"),
+        (completion("i", json!({"n": 3})), "it takes 3 texts side by side, and --sequences is 2"),
         (completion("j", json!({"length_penalty": 1})), "`length_penalty` is not supported"),
         (completion("k", json!({"num_beams": 2, "temperature": 0.5})), "beams do not draw"),
         (completion("l", json!({"stream": true})), "`stream` is true"),
@@ -198,11 +198,43 @@ fn files_that_do_not_work_are_told() {
     let path = path.to_str().expect("UTF-8");
     expect_error(&["batch", "/nowhere.jsonl", "out.jsonl"], 1, &["cannot read /nowhere.jsonl"]);
     expect_error(&["batch", path, "/nowhere/out.jsonl"], 1, &["cannot write /nowhere/out.jsonl"]);
-    expect_error(&["batch", path, path], 2, &["is both IN and OUT"]);
     expect_error(&["batch", path, "a", "--sequences", "0"], 2, &["a whole number from 1 to 64"]);
     expect_error(
         &["batch", path, "a", "--context", "100k"],
         2,
         &["--context is", "the model was made for", "lower it"],
     );
+}
+
+#[test]
+fn requests_come_out_of_a_pipe_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("out.jsonl");
+    let output = output.to_str().expect("UTF-8");
+    let lines = format!("\u{feff}{}\n\n{}", completion("a", json!({})), completion("b", json!({"n": 2})));
+    for input in ["-", "/dev/stdin"] {
+        let args = ["batch", input, output, "--sequences", "1", "--context", "200"];
+        limpid_with_stdin(&args, lines.as_bytes()).success();
+        let answers = fs::read_to_string(output).expect("the answers");
+        let answers: Vec<Value> =
+            answers.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(answers[0]["response"]["body"]["usage"]["completion_tokens"], 12);
+        let message = answers[1]["error"]["message"].as_str().expect("a message");
+        assert_eq!(message, "it takes 2 texts side by side, and --sequences is 1: raise it, to at most 64");
+    }
+}
+
+#[test]
+fn a_file_is_not_replaced_by_its_own_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [input, link] = ["in.jsonl", "link.jsonl"].map(|name| folder.path().join(name));
+    fs::write(&input, completion("a", json!({}))).expect("a file");
+    fs::hard_link(&input, &link).expect("a link");
+    let before = fs::read(&input).expect("the file");
+    let [name, link] = [&input, &link].map(|path| path.to_str().expect("UTF-8"));
+    for output in [name, link] {
+        expect_error(&["batch", name, output], 2, &["is both IN and OUT; name another file"]);
+        assert_eq!(fs::read(&input).expect("the file"), before);
+    }
+    expect_error(&["batch", name, "-"], 2, &["answers go to a file"]);
 }

@@ -98,8 +98,8 @@ fn what_cannot_be_sampled_is_refused() {
     let all = "0,1,2,3,4,5";
     expect_error(&["sample", "--logits", six, "--suppress-tokens", all], 1, &["no token is left"]);
     for (content, part) in [
-        ("[1, NaN]", "the logit of token 1 at output position 0 is NaN"),
-        ("[1, 1e39]", "the logit of token 1 at output position 0 is inf"),
+        ("[1, NaN]", "token 1 has the logit NaN; give numbers up to 1e30"),
+        ("[1, 1e39]", "token 1 has the logit inf; give numbers"),
         ("[]", "there are no logits"),
         ("[1, x]", "number 1 of the array, counted from 0, is `x`"),
     ] {

@@ -5,9 +5,13 @@ use crate::openai::{ApiError, Endpoint, Fields};
 use crate::units;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::fs::{File, Metadata};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write, stdin};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The longest line: more than any context holds.
 const MAX_LINE_BYTES: u64 = 64 << 20;
@@ -28,8 +32,8 @@ impl Line {
     /// What it asks for.
     pub(super) fn read(&mut self) -> Result<(Endpoint, Value), ApiError> {
         let content = std::mem::replace(&mut self.content, Ok(Value::Null));
-        let content = content
-            .map_err(|error| ApiError::invalid(None, format!("line {} is no JSON: {error}", self.number)))?;
+        let content =
+            content.map_err(|error| ApiError::invalid(None, format!("line {} is {error}", self.number)))?;
         let mut fields = Fields::new(content, "")?;
         match fields.text("custom_id")? {
             None => return Err(fields.missing("custom_id", "a string")),
@@ -57,7 +61,8 @@ impl Line {
 pub(super) struct Lines {
     path: PathBuf,
     reader: BufReader<File>,
-    /// Requests in all.
+    metadata: Metadata,
+    /// Requests in all; 0 if they come out of a pipe, which is read once.
     n_lines: usize,
     n_read: usize,
     number: usize,
@@ -65,19 +70,39 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// `-` is standard input.
     pub(super) fn open(path: &Path) -> Result<Self, CliError> {
-        let open = || File::open(path).map(BufReader::new).map_err(|error| cannot("read", path, &error));
-        let (number, n_lines, ids) = (0, 0, BTreeSet::new());
-        let mut lines = Self { path: path.to_owned(), reader: open()?, n_lines, n_read: 0, number, ids };
-        let mut bytes = Vec::new();
-        while lines.next_bytes(&mut bytes)? {
-            lines.n_lines += 1;
+        let cannot_read = |error| cannot("read", path, &error);
+        let file = match path.as_os_str() == "-" {
+            true => stdin().as_fd().try_clone_to_owned().map(File::from),
+            false => File::open(path),
+        };
+        let file = file.map_err(cannot_read)?;
+        let metadata = file.metadata().map_err(cannot_read)?;
+        let (path, reader, is_file) = (path.to_owned(), BufReader::new(file), metadata.is_file());
+        let mut lines =
+            Self { path, reader, metadata, n_lines: 0, n_read: 0, number: 0, ids: BTreeSet::new() };
+        if is_file {
+            let start = lines.reader.stream_position().map_err(cannot_read)?;
+            let mut bytes = Vec::new();
+            while lines.next_bytes(&mut bytes)? {
+                lines.n_lines += 1;
+            }
+            lines.reader.seek(std::io::SeekFrom::Start(start)).map_err(cannot_read)?;
+            lines.number = 0;
         }
-        Ok(Self { reader: open()?, number: 0, ..lines })
+        Ok(lines)
     }
 
     pub(super) fn n_lines(&self) -> usize {
-        self.n_lines
+        self.n_lines.max(self.n_read)
+    }
+
+    /// Whether they are read from the file at `path`, whatever its name.
+    fn are_of(&self, path: &Path) -> bool {
+        let place = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+        self.metadata.is_file()
+            && path.metadata().is_ok_and(|metadata| place(&metadata) == place(&self.metadata))
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Line>, CliError> {
@@ -85,7 +110,7 @@ impl Lines {
         if !self.next_bytes(&mut bytes)? {
             return Ok(None);
         }
-        let content = serde_json::from_slice::<Value>(&bytes).map_err(|error| error.to_string());
+        let content = parse(&bytes);
         let custom_id = content.as_ref().ok().and_then(|line| line["custom_id"].as_str()).map(str::to_owned);
         let is_duplicate = custom_id.clone().is_some_and(|id| !self.ids.insert(id));
         self.n_read += 1;
@@ -110,11 +135,27 @@ impl Lines {
             if bytes.is_empty() {
                 return Ok(false);
             }
+            if self.number == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+                bytes.drain(..BYTE_ORDER_MARK.len());
+            }
             if !bytes.trim_ascii().is_empty() {
                 return Ok(true);
             }
         }
     }
+}
+
+/// A line's JSON, or what it is instead.
+fn parse(line: &[u8]) -> Result<Value, String> {
+    let text =
+        str::from_utf8(line).map_err(|error| format!("not UTF-8 from byte {} on", error.valid_up_to()))?;
+    // Of a value of one line, so that its line says nothing.
+    let no_json = |error: serde_json::Error| {
+        let message = error.to_string();
+        let what = message.split(" at line ").next().unwrap_or_default();
+        format!("no JSON: {what} at column {}", error.column())
+    };
+    serde_json::from_str(text).map_err(no_json)
 }
 
 /// Writes answers in the order of their requests.
@@ -129,13 +170,14 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Replaces what is at `path`, which is not `input`.
-    pub(super) fn create(path: &Path, input: &Path) -> Result<Self, CliError> {
-        if let (Ok(path), Ok(input)) = (path.canonicalize(), input.canonicalize())
-            && path == input
-        {
+    /// Replaces what is at `path`, from where `requests` must not come.
+    pub(super) fn create(path: &Path, requests: &Lines) -> Result<Self, CliError> {
+        if requests.are_of(path) {
             let message = format!("{} is both IN and OUT; name another file for the answers", path.display());
             return Err(CliError::usage(message));
+        }
+        if path.as_os_str() == "-" {
+            return Err(CliError::usage("OUT is -, but answers go to a file; name one, such as /dev/stdout"));
         }
         let file = File::create(path).map_err(|error| cannot("write", path, &error))?;
         let (path, writer) = (path.to_owned(), BufWriter::new(file));

@@ -100,12 +100,12 @@ impl DecodingArgs {
 pub(crate) struct LogprobArgs {
     /// Log-probabilities of the generated tokens, and of so many of the likeliest in place of each, from 0 to 100
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<0, MAX_LOGPROBS>,
-          requires = "json")]
+          requires = "json", conflicts_with = "explain")]
     logprobs: Option<usize>,
 
     /// The same for the tokens of the prompt
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<0, MAX_LOGPROBS>,
-          requires = "json")]
+          requires = "json", conflicts_with = "explain")]
     prompt_logprobs: Option<usize>,
 
     /// Of which distribution: the model's own (`raw`: log_softmax of the logits), or the one that the token was drawn
@@ -144,8 +144,8 @@ impl LogprobArgs {
 #[command(next_help_heading = "Length and stopping")]
 pub(crate) struct LimitArgs {
     /// What to do with a prompt that leaves no room for --max-tokens: refuse it (`error`), keep its last tokens
-    /// (`truncate_left`), or its first and last ones (`truncate_middle`). Without --max-tokens a quarter of the context
-    /// is made free
+    /// (`truncate_left`; BOS and the beginning of a chat go, too), or its first and last ones (`truncate_middle`).
+    /// Without --max-tokens a quarter of the context is made free
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OverflowName::Error)]
     context_overflow: OverflowName,
 
