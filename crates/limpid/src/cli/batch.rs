@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-/// Answer a file of requests.
+/// Answer a file of requests
 ///
 /// IN has OpenAI's batch lines, a JSON object each: custom_id, method, url (/v1/completions or /v1/chat/completions)
 /// and body. OUT gets one line for each, in the same order; a request that cannot be answered has an error in its
