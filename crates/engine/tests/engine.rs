@@ -7,7 +7,8 @@ use harness::{
 };
 use limpid_engine::TokenId;
 use limpid_engine::engine::{
-    ConfigError, Engine, EngineConfig, Events, LengthLimit, RequestError, SubmitError,
+    ConfigError, ConversationId, Engine, EngineConfig, Events, LengthLimit, Request, RequestError,
+    SubmitError,
 };
 use limpid_engine::kv::KvCache;
 use limpid_engine::model::{Batch, BatchRow, Forward, Want};
@@ -366,4 +367,48 @@ fn a_fork_has_its_own_future() {
     kv.truncate(fresh, 3);
     assert_eq!(next_logits(&mut kv, fresh, &[8]), after_8);
     assert_ne!(after_7, after_8);
+}
+
+#[test]
+fn a_conversation_computes_only_what_is_new() {
+    let conversation = Some(ConversationId(5));
+    let mut engine = engine(&config(), &[None, Some(200)], None);
+    let mut ask = |prompt: &[u32], conversation| {
+        let id = engine.submit(Request { conversation, ..forbid_eos(request(prompt, 8)) }).unwrap();
+        let outcome = run_to_end(&mut engine).0.remove(&id).unwrap();
+        let usage = outcome.finished().usage;
+        (outcome.tokens.iter().map(|id| id.0).collect::<Vec<_>>(), usage.cached_tokens, usage.computed_tokens)
+    };
+    let first = letters("abcdefghij");
+    let (answer, cached, computed) = ask(&first, conversation);
+    assert_eq!((cached, computed), (0, 10 + 7));
+    let second = [&first[..], &answer, &letters("xyz")].concat();
+    let (said, cached, computed) = ask(&second, conversation);
+    assert_eq!((cached, computed), (10 + 7, 1 + 3 + 7), "the last token of the answer was not computed");
+    let alone = ask(&second, None);
+    assert_eq!(alone, (said.clone(), 0, 21 + 7), "the same without what was kept");
+    assert_eq!(ask(&second, conversation), (said, 20, 1 + 7), "once more: the last token wants logits");
+    assert!(engine.kv_stats().n_used_pages > 0);
+    assert!(engine.forget(ConversationId(5)));
+    assert!(!engine.forget(ConversationId(5)));
+    assert_eq!(engine.kv_stats().n_used_pages, 0);
+}
+
+#[test]
+fn what_is_kept_makes_room_for_who_needs_it() {
+    let mut engine = engine(&EngineConfig { n_pages: 3, ..config() }, &[None], None);
+    let mut ask = |n_prompt: usize, conversation: Option<u64>| {
+        let conversation = conversation.map(ConversationId);
+        let prompt = vec![5; n_prompt];
+        let id = engine.submit(Request { conversation, ..forbid_eos(request(&prompt, 2)) }).unwrap();
+        run_to_end(&mut engine).0[&id].finished().usage.cached_tokens
+    };
+    // Of three pages each conversation keeps one.
+    assert_eq!([ask(50, Some(1)), ask(50, Some(2)), ask(50, Some(3))], [0; 3]);
+    assert_eq!(ask(50, Some(1)), 49);
+    // Two pages: the oldest goes, which is 2 now.
+    assert_eq!(ask(100, Some(1)), 50);
+    assert_eq!(ask(50, Some(3)), 49);
+    assert_eq!(ask(150, None), 0, "all go");
+    assert_eq!([ask(50, Some(1)), ask(50, Some(3))], [0; 2]);
 }

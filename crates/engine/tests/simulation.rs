@@ -10,7 +10,7 @@ use harness::{Log, Outcome, Text, VOCAB_SIZE};
 use limpid_engine::TokenId;
 use limpid_engine::decode::{BeamParams, Choices, Decoding, EarlyStopping, LogprobParams, LogprobsMode};
 use limpid_engine::engine::{
-    ContextOverflow, Dropped, Engine, EngineConfig, Events, Request, RequestId, SubmitError,
+    ContextOverflow, ConversationId, Dropped, Engine, EngineConfig, Events, Request, RequestId, SubmitError,
 };
 use limpid_engine::sampling::{FinishReason, IgnoreEos, SamplingParams, StopParams};
 use limpid_engine::tokenizer::Detokenizer;
@@ -74,7 +74,8 @@ fn request(random: &mut Random) -> Request {
     // What several sequences have room for depends on what they share: that is not to be told from one.
     let max_tokens = if is_alone { max_tokens } else { max_tokens.or(Some(20)) };
     let is_beams = matches!(decoding, Decoding::Beams(_));
-    let prompt = (0..n_prompt).map(|_| TokenId(random.range(0, VOCAB_SIZE - 1) as u32)).collect();
+    let conversation = random.one_in(3).then(|| random.range(0, N_CONVERSATIONS - 1));
+    let prompt = prompt(random, n_prompt, conversation);
     let sampling = SamplingParams {
         temperature: if is_beams { 0.0 } else { random.pick(&[0.0, 0.7, 1.5]) },
         top_p: random.pick(&[1.0, 0.8]),
@@ -111,8 +112,20 @@ fn request(random: &mut Random) -> Request {
             mode: random.pick(&[LogprobsMode::Raw, LogprobsMode::Processed]),
         },
         decoding,
+        conversation: conversation.map(|conversation| ConversationId(conversation as u64)),
         ..Request::new(prompt, sampling)
     }
+}
+
+const N_CONVERSATIONS: usize = 3;
+
+/// The prompts of a conversation have a beginning in common.
+fn prompt(random: &mut Random, n_prompt: usize, conversation: Option<usize>) -> Vec<TokenId> {
+    let n_common = conversation.map_or(0, |_| random.range(0, n_prompt));
+    let mut of_conversation = Random(conversation.unwrap_or(0) as u64);
+    let common: Vec<_> = (0..n_common).map(|_| of_conversation.range(0, VOCAB_SIZE - 1)).collect();
+    let rest = (n_common..n_prompt).map(|_| random.range(0, VOCAB_SIZE - 1));
+    common.into_iter().chain(rest).map(|id| TokenId(id as u32)).collect()
 }
 
 fn decoding(random: &mut Random) -> Decoding {
@@ -188,7 +201,10 @@ impl Simulation {
         self.log.take(&mut self.events);
         self.engine.check_integrity().unwrap();
         assert!(self.engine.n_running() <= config.max_sequences);
-        if self.engine.is_idle() {
+        if self.engine.is_idle() && self.log.0.len().is_multiple_of(3) {
+            for conversation in 0..N_CONVERSATIONS {
+                self.engine.forget(ConversationId(conversation as u64));
+            }
             assert_eq!(self.engine.kv_stats().n_used_pages, 0, "pages leaked");
         }
     }
@@ -229,7 +245,8 @@ fn check_usage(outcome: &Outcome, request: &Request, kv_cache: bool) {
     assert_eq!(usage.completion_tokens, n_outputs.iter().sum::<usize>());
     let n_computed =
         |n_output: usize| if kv_cache { n_output - 1 } else { (1..n_output).map(|i| n_prompt + i).sum() };
-    assert_eq!(usage.computed_tokens, n_prompt + n_outputs.into_iter().map(n_computed).sum::<usize>());
+    let n_prefilled = n_prompt - usage.cached_tokens;
+    assert_eq!(usage.computed_tokens, n_prefilled + n_outputs.into_iter().map(n_computed).sum::<usize>());
 }
 
 /// A text by its tokens and its ending, without hold-back.

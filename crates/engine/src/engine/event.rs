@@ -68,6 +68,8 @@ pub struct Usage {
     pub prompt_tokens: usize,
     /// Tokens generated, an EOS included: of all texts that were made, of beams those that are told.
     pub completion_tokens: usize,
+    /// Of the prompt, those that were in the cache already.
+    pub cached_tokens: usize,
     /// Rows that the model computed. Without a KV cache each step computes the whole text again.
     pub computed_tokens: usize,
 }

@@ -6,17 +6,20 @@
 //!
 //! - `request`: what a caller asks.  `event`: what the engine says.
 //! - `running`: a request while it waits and runs.  `sequence`: one token stream of it.  `output`: its text.
-//! - `beams`: a request whose sequences are beams of a search.
+//! - `kept`: what of a conversation stays in the cache.  `beams`: a request whose sequences are beams of a search.
 
 mod beams;
 mod event;
+mod kept;
 mod output;
 mod request;
 mod running;
 mod sequence;
 
 pub use event::{Event, EventKind, Events, Finished, RequestError, Usage};
-pub use request::{ContextOverflow, Dropped, LengthLimit, PromptLimits, Request, RequestId, SubmitError};
+pub use request::{
+    ContextOverflow, ConversationId, Dropped, LengthLimit, PromptLimits, Request, RequestId, SubmitError,
+};
 
 use crate::TokenId;
 use crate::decode::Decoding;
@@ -27,6 +30,7 @@ use crate::scheduler::{Budget, FreePages};
 use crate::stats::RequestRecorder;
 use crate::tokenizer::Tokenizer;
 use crate::trace::{Recorder, What};
+use kept::KeptSequences;
 use limpid_kernels::Cpu;
 use limpid_kernels::buffer::AllocError;
 use output::TokenLimit;
@@ -87,6 +91,7 @@ pub struct Engine {
     budget: Budget,
     kv: KvCache,
     free_pages: FreePages,
+    kept: KeptSequences,
     waiting: VecDeque<Waiting>,
     /// In the order in which they started.
     running: Vec<Running>,
@@ -115,6 +120,7 @@ impl Engine {
             running: Vec::with_capacity(config.max_sequences),
             free_pages: FreePages::new(vec![config.n_pages; kv.layout().groups.len()]),
             waiting: VecDeque::new(),
+            kept: KeptSequences::default(),
             next_id: 0,
             model,
             tokenizer,
@@ -155,6 +161,7 @@ impl Engine {
             stops,
             limit: TokenLimit { max_tokens, reason },
             logprobs: request.logprobs,
+            conversation: request.conversation,
             deadline: request.time_limit.map(|limit| request.accepted_at.saturating_add(limit)),
             recorder: RequestRecorder::new(request.accepted_at, request.tokenized_at),
         };
@@ -188,6 +195,11 @@ impl Engine {
         let Some(i) = self.running.iter().position(|running| running.id == id) else { return false };
         self.end(i, Some(FinishReason::Cancelled), events);
         true
+    }
+
+    /// Gives back what stays in the cache of a conversation that does not go on. Whether there was anything.
+    pub fn forget(&mut self, conversation: ConversationId) -> bool {
+        self.kept.forget(conversation, &mut self.kv, &mut self.free_pages)
     }
 
     /// Ends what is out of time, lets requests start, computes one batch, and appends what happened to `events`.
@@ -242,9 +254,21 @@ impl Engine {
                 }
             }
         }
+        self.kept.check(&self.kv)?;
+        for group in 0..self.kv.layout().groups.len() {
+            let of_running: usize = self.running.iter().map(|running| running.n_pages[group]).sum();
+            let n_claimed = of_running + self.kept.n_pages(group);
+            if n_claimed + self.free_pages.n_free(group) != self.config.n_pages {
+                return Err(format!("group {group}: {n_claimed} pages are claimed, the others are not free"));
+            }
+        }
         let n_sequences: usize = self.running.iter().map(|running| running.sequences.len()).sum();
+        let n_sequences = n_sequences + self.kept.len();
         if self.kv.n_sequences() != n_sequences {
-            return Err(format!("{} sequences in the KV cache, {n_sequences} run", self.kv.n_sequences()));
+            return Err(format!(
+                "{} sequences in the KV cache, {n_sequences} run or are kept",
+                self.kv.n_sequences()
+            ));
         }
         Ok(())
     }
@@ -307,12 +331,13 @@ impl Engine {
         let mut n_sequences: usize = self.running.iter().map(Running::width).sum();
         while let Some(next) = self.waiting.front()
             && n_sequences + next.decoding.width() <= self.config.max_sequences
-            && self.free_pages.reserve(&next.n_pages)
+            && self.kept.reserve(&next.n_pages, next.conversation, &mut self.kv, &mut self.free_pages)
             && let Some(next) = self.waiting.pop_front()
         {
             n_sequences += next.decoding.width();
             events.started(next.id, next.dropped);
-            self.running.push(next.start(&mut self.kv, &self.tokenizer, self.clock.now()));
+            let now = self.clock.now();
+            self.running.push(next.start(&mut self.kept, &mut self.kv, &self.tokenizer, now));
         }
     }
 
@@ -393,13 +418,24 @@ impl Engine {
         if events.n_bytes() > n_bytes {
             running.recorder.content(self.clock.now());
         }
-        for sequence in &running.sequences {
-            self.kv.release(sequence.seq);
-        }
         self.free_pages.give_back(&running.n_pages);
+        self.release_sequences(&running);
         let reason = cut_off.unwrap_or(of_text);
         let (usage, timings) = (running.usage(), running.recorder.timings());
         events.finished(running.id, Finished { reason, error: running.error, usage, timings });
+    }
+
+    /// Gives the sequences of a request back, whose claim on pages is given back already, or keeps one for its
+    /// conversation: a text that a failed batch left half written is of no use to anyone.
+    fn release_sequences(&mut self, running: &Running) {
+        let keeps = self.config.kv_cache && running.error.is_none();
+        match (running.conversation.filter(|_| keeps), &running.sequences[..]) {
+            (Some(conversation), [sequence]) => {
+                let (seq, tokens) = (sequence.seq, sequence.computed().to_vec());
+                self.kept.keep(conversation, seq, tokens, &mut self.kv, &mut self.free_pages);
+            }
+            (_, sequences) => sequences.iter().for_each(|sequence| self.kv.release(sequence.seq)),
+        }
     }
 }
 

@@ -10,6 +10,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u64);
 
+/// A conversation, numbered by the caller: requests of which each one's prompt goes on from what the last one had.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConversationId(pub u64);
+
 /// One prompt to be continued.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -25,6 +29,9 @@ pub struct Request {
     /// The request ends in the first step that begins so long after `accepted_at`. When that is depends on the machine:
     /// the one thing about a request that is not exact.
     pub time_limit: Option<Duration>,
+    /// What was computed stays in the cache for the conversation's next request, as long as nobody needs the pages:
+    /// speed, no byte. Where several texts are generated nothing stays.
+    pub conversation: Option<ConversationId>,
     /// When the request came, and when its prompt had become token ids, by the engine's clock.
     pub accepted_at: Duration,
     pub tokenized_at: Duration,
@@ -42,6 +49,7 @@ impl Request {
             decoding: Decoding::default(),
             logprobs: LogprobParams::default(),
             time_limit: None,
+            conversation: None,
             accepted_at: Duration::ZERO,
             tokenized_at: Duration::ZERO,
         }

@@ -2,8 +2,9 @@
 
 use super::beams::Beams;
 use super::event::{Events, RequestError, Usage};
+use super::kept::{KeptSequences, Reused};
 use super::output::{Output, TokenLimit};
-use super::request::{Dropped, RequestId};
+use super::request::{ConversationId, Dropped, RequestId};
 use super::sequence::Sequence;
 use crate::TokenId;
 use crate::decode::{BeamSearch, Decoding, LogprobParams, Logprobs, LogprobsMode};
@@ -28,12 +29,19 @@ pub(super) struct Waiting {
     pub(super) logprobs: LogprobParams,
     /// The pages, by layer group, that it needs at worst.
     pub(super) n_pages: Vec<usize>,
+    pub(super) conversation: Option<ConversationId>,
     pub(super) deadline: Option<Duration>,
     pub(super) recorder: RequestRecorder,
 }
 
 impl Waiting {
-    pub(super) fn start(mut self, kv: &mut KvCache, tokenizer: &Tokenizer, now: Duration) -> Running {
+    pub(super) fn start(
+        mut self,
+        kept: &mut KeptSequences,
+        kv: &mut KvCache,
+        tokenizer: &Tokenizer,
+        now: Duration,
+    ) -> Running {
         self.recorder.started(now);
         let max_len = self.prompt.len() + self.limit.max_tokens;
         let prompt_logprobs = self.logprobs.prompt.map(|n_top| Logprobs::new(self.prompt.len() - 1, n_top));
@@ -41,8 +49,11 @@ impl Waiting {
         let fresh = Output::new(self.stops, self.limit, &self.prompt, tokenizer);
         let logprobs = room_for_logprobs(&self.logprobs, &self.decoding, fresh.limit().max_tokens);
         let scores_prompt = prompt_logprobs.is_some();
-        let seq = kv.create(max_len);
+        let reused = self.conversation.and_then(|c| kept.take(c, &self.prompt, scores_prompt, max_len, kv));
+        let Reused { seq, n_tokens: n_cached } =
+            reused.unwrap_or_else(|| Reused { seq: kv.create(max_len), n_tokens: 0 });
         let first = Sequence::new(seq, &self.prompt, fresh.clone(), logprobs, scores_prompt, tokenizer);
+        let first = first.with_computed(n_cached);
         let beams = match self.decoding {
             Decoding::Choices(_) => None,
             Decoding::Beams(params) => {
@@ -53,6 +64,7 @@ impl Waiting {
         Running {
             id: self.id,
             n_prompt: first.n_prompt(),
+            n_cached,
             sequences: vec![first],
             decoding: self.decoding,
             beams,
@@ -62,6 +74,7 @@ impl Waiting {
             fresh,
             max_len,
             n_pages: self.n_pages,
+            conversation: self.conversation,
             deadline: self.deadline,
             recorder: self.recorder,
             computed_tokens: 0,
@@ -125,6 +138,8 @@ pub(super) struct LogitRow<'a> {
 pub(super) struct Running {
     pub(super) id: RequestId,
     n_prompt: usize,
+    /// Prompt tokens that were in the cache when it started.
+    n_cached: usize,
     /// All of one prompt. One until the prompt is computed.
     pub(super) sequences: Vec<Sequence>,
     decoding: Decoding,
@@ -138,6 +153,7 @@ pub(super) struct Running {
     fresh: Output,
     max_len: usize,
     pub(super) n_pages: Vec<usize>,
+    pub(super) conversation: Option<ConversationId>,
     pub(super) deadline: Option<Duration>,
     pub(super) recorder: RequestRecorder,
     computed_tokens: usize,
@@ -163,6 +179,7 @@ impl Running {
         Usage {
             prompt_tokens: self.n_prompt,
             completion_tokens: self.completion_tokens,
+            cached_tokens: self.n_cached,
             computed_tokens: self.computed_tokens,
         }
     }
@@ -188,7 +205,7 @@ impl Running {
                 continue;
             }
             let row = last.expect("the last token of a sequence wants logits");
-            self.recorder.prefilled(computed_at, self.n_prompt);
+            self.recorder.prefilled(computed_at, self.n_prompt - self.n_cached);
             if let Some(logprobs) = self.prompt_logprobs.take() {
                 tools.events.prompt_logprobs(self.id, logprobs);
             }

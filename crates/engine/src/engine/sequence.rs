@@ -55,6 +55,11 @@ impl Sequence {
         }
     }
 
+    /// The same, with the first tokens in the cache already.
+    pub(super) fn with_computed(self, n_computed: usize) -> Self {
+        Self { n_computed, ..self }
+    }
+
     /// Another sequence with the same prompt, as far as the model has come, its keys and values in `seq`.
     pub(super) fn fork(&self, seq: SeqId, logprobs: Logprobs, tokenizer: &Tokenizer) -> Self {
         let prompt = &self.tokens()[..self.n_prompt()];
@@ -70,6 +75,11 @@ impl Sequence {
     /// Whether all pending tokens want logits, not only the last one.
     pub(super) fn scores_prompt(&self) -> bool {
         self.n_scored + 1 < self.n_prompt()
+    }
+
+    /// The tokens whose keys and values are in the cache.
+    pub(super) fn computed(&self) -> &[TokenId] {
+        &self.tokens()[..self.n_computed]
     }
 
     fn tokens(&self) -> &[TokenId] {

@@ -128,14 +128,19 @@ impl PageGroup {
         }
     }
 
+    /// Whether the pages that the position `len` reads are all there.
+    pub(super) fn can_truncate(&self, slot: usize, len: usize) -> bool {
+        len == 0 || self.tables[slot].n_left_behind <= self.first_needed(len)
+    }
+
     /// Shortens the slot's sequence to `len` positions.
     pub(super) fn truncate(&mut self, slot: usize, len: usize) {
-        let first_needed = self.first_needed(len);
-        let table = &mut self.tables[slot];
         assert!(
-            len == 0 || table.n_left_behind <= first_needed,
-            "cannot shorten a sequence to {len} positions: its window's pages from {first_needed} on were given back"
+            self.can_truncate(slot, len),
+            "cannot shorten a sequence to {len} positions: its window's pages from {} on were given back",
+            self.first_needed(len)
         );
+        let table = &mut self.tables[slot];
         while table.pages.len() > len.div_ceil(PAGE_LEN) {
             let page = table.pages.pop().expect("the loop's condition");
             if page != NO_PAGE {

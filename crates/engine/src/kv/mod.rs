@@ -137,10 +137,16 @@ impl KvCache {
             self.lens.push(None);
         }
         self.lens[slot] = Some(0);
+        let seq = SeqId(slot as u32);
+        self.prepare(seq, max_len);
+        seq
+    }
+
+    /// Gives the tables of a sequence room for `max_len` positions, as `create` does.
+    pub fn prepare(&mut self, seq: SeqId, max_len: usize) {
         for group in &mut self.groups {
-            group.pages.prepare(slot, max_len.div_ceil(PAGE_LEN));
+            group.pages.prepare(seq.0 as usize, max_len.div_ceil(PAGE_LEN));
         }
-        SeqId(slot as u32)
     }
 
     /// A second sequence with the same past. It shares all pages until one of the two writes; `max_len` as in `create`.
@@ -180,6 +186,11 @@ impl KvCache {
         }
         self.lens[slot] = Some(len + n_new);
         Ok(())
+    }
+
+    /// Whether `truncate` to `len` positions, at most its length, is possible.
+    pub fn can_truncate(&self, seq: SeqId, len: usize) -> bool {
+        self.groups.iter().all(|group| group.pages.can_truncate(seq.0 as usize, len))
     }
 
     /// Forgets all positions from `len` on. Shortening to 0 is always possible.

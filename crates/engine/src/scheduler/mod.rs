@@ -66,6 +66,10 @@ impl FreePages {
         Self { n_free: n_pages }
     }
 
+    pub fn n_free(&self, group: usize) -> usize {
+        self.n_free[group]
+    }
+
     /// Sets pages aside, or changes nothing if a group has not enough.
     pub fn reserve(&mut self, n_pages: &[usize]) -> bool {
         let fits = self.n_free.iter().zip(n_pages).all(|(n_free, n)| n <= n_free);

@@ -250,7 +250,7 @@ struct UsageJson {
 
 impl UsageJson {
     fn new(usage: &Usage) -> Self {
-        let &Usage { prompt_tokens, completion_tokens, computed_tokens } = usage;
+        let &Usage { prompt_tokens, completion_tokens, cached_tokens: _, computed_tokens } = usage;
         Self {
             prompt_tokens,
             completion_tokens,
