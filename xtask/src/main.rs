@@ -1,9 +1,11 @@
 //! Developer commands, one file each: `cargo xtask COMMAND`.
 
+mod clients;
 mod goldens;
 mod llama_cpp;
 mod process;
 mod real_model;
+mod serving;
 mod synth;
 mod test;
 mod tidy;
@@ -21,8 +23,10 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Developer commands of Limpid")]
 enum Command {
+    Clients(clients::Args),
     Goldens(goldens::Args),
     RealModel(real_model::Args),
+    Serving(serving::Args),
     Synth(synth::Args),
     Test(test::Args),
     Tidy(tidy::Args),
@@ -31,8 +35,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
+        Command::Clients(args) => clients::run(&args),
         Command::Goldens(args) => goldens::run(&args),
         Command::RealModel(args) => real_model::run(&args),
+        Command::Serving(args) => serving::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use crate::process::{cargo, run as run_process};
-use crate::{Result, tidy};
+use crate::{Result, clients, tidy};
 
 /// What the README tells people to type and `.ci/run` runs.
 pub(crate) const TEST_COMMAND: &str = "cargo xtask test";
 
 #[derive(clap::Args)]
 #[command(
-    about = "Run all checks: formatting, clippy, tidy, tests, the program's on every instruction set, a sanitizer"
+    about = "Run all checks: formatting, clippy, tidy, tests, the program's on every instruction set, a client, a sanitizer"
 )]
 pub(crate) struct Args {
     /// Also compare tokenizers with llama.cpp: a folder with its ggml-vocab-NAME files (.gguf or .gguf.xz, .gguf.inp,
@@ -30,6 +30,7 @@ pub(crate) fn run(args: &Args) -> Result {
     for level in &levels[..levels.len() - 1] {
         run_process(cargo(&["test", "--package", "limpid"]).env("LIMPID_ISA", level))?;
     }
+    clients::run_if_possible()?;
     sanitize()?;
     match &args.vocabularies {
         None => eprintln!("left out: llama.cpp's vocabularies, which need --vocabularies DIR"),

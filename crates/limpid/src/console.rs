@@ -53,6 +53,13 @@ impl Console {
         }
     }
 
+    /// A line of a log, as it is.
+    pub(crate) fn log(&self, line: &str) {
+        if !self.quiet {
+            print_line(line);
+        }
+    }
+
     /// The line after the text, dimmed on a terminal: the text is what matters.
     pub(crate) fn summary(&self, line: &str) {
         match (self.quiet, self.color) {

@@ -4,19 +4,23 @@
 //! - `load`: from a path to an opened model.  `sizing`: what a run will take, before it is loaded.
 //! - `prompt`: what the user wrote, to token ids.
 //! - `machine`: cores and memory.  `console`, `progress`: standard error.  `output`: standard output.
+//! - `openai`: OpenAI's API as data.  `driver`: the bridge to the engine's thread.  `metrics`, `server`: HTTP.
 //! - `interrupt`: Ctrl-C.  `units`: how numbers are written.  `line`: how messages are.  `error`: exit codes.
 
 mod cli;
 mod console;
+mod driver;
 mod error;
 mod interrupt;
 mod line;
 mod load;
 mod machine;
+mod metrics;
 mod openai;
 mod output;
 mod progress;
 mod prompt;
+mod server;
 mod sizing;
 mod texts;
 mod units;
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Run(args) => cli::run::run(&args),
             Command::Batch(args) => cli::batch::run(&args),
+            Command::Serve(args) => cli::serve::run(&args),
             Command::Inspect(args) => cli::inspect::run(&args),
             Command::Tokenize(args) => cli::tokenize::run(&args),
             Command::Detokenize(args) => cli::detokenize::run(&args),

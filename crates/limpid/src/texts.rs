@@ -14,7 +14,7 @@ pub(crate) struct TextLogprob {
 }
 
 impl TextLogprob {
-    fn new(id: TokenId, of: TokenLogprobs<'_>) -> Self {
+    pub(crate) fn new(id: TokenId, of: TokenLogprobs<'_>) -> Self {
         Self { id, logprob: of.logprob, top: of.top.to_vec() }
     }
 }

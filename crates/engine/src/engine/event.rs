@@ -70,6 +70,8 @@ pub struct Usage {
     pub completion_tokens: usize,
     /// Of the prompt, those that were in the cache already.
     pub cached_tokens: usize,
+    /// Keys and values that its sequences held at the end, in whole pages.
+    pub kv_bytes: usize,
     /// Rows that the model computed. Without a KV cache each step computes the whole text again.
     pub computed_tokens: usize,
 }

@@ -33,6 +33,7 @@ use crate::trace::{Recorder, What};
 use kept::KeptSequences;
 use limpid_kernels::Cpu;
 use limpid_kernels::buffer::AllocError;
+use limpid_kernels::ops::KvStorage;
 use output::TokenLimit;
 use running::{LogitRow, Running, Tools, Waiting};
 use sequence::Sequence;
@@ -244,8 +245,7 @@ impl Engine {
         }
         for running in &self.running {
             for (group, &most) in running.n_pages.iter().enumerate() {
-                let tables = running.sequences.iter().flat_map(|s| self.kv.page_table(s.seq, group));
-                let n_held = tables.filter(|&&page| page != NO_PAGE).collect::<BTreeSet<_>>().len();
+                let n_held = self.n_held_pages(running, group);
                 if n_held > most {
                     return Err(format!(
                         "request {} holds {n_held} pages, {most} were reserved",
@@ -271,6 +271,17 @@ impl Engine {
             ));
         }
         Ok(())
+    }
+
+    /// Pages of a layer group that the sequences of a request hold, shared ones counted once.
+    fn n_held_pages(&self, running: &Running, group: usize) -> usize {
+        let tables = running.sequences.iter().flat_map(|sequence| self.kv.page_table(sequence.seq, group));
+        tables.filter(|&&page| page != NO_PAGE).collect::<BTreeSet<_>>().len()
+    }
+
+    fn kv_bytes(&self, running: &Running) -> usize {
+        let groups = self.kv.layout().groups.iter().enumerate();
+        groups.map(|(i, group)| self.n_held_pages(running, i) * KvStorage::page_bytes(&group.shape)).sum()
     }
 
     /// How long the sequences of a request may become.
@@ -418,10 +429,11 @@ impl Engine {
         if events.n_bytes() > n_bytes {
             running.recorder.content(self.clock.now());
         }
+        let kv_bytes = self.kv_bytes(&running);
         self.free_pages.give_back(&running.n_pages);
         self.release_sequences(&running);
         let reason = cut_off.unwrap_or(of_text);
-        let (usage, timings) = (running.usage(), running.recorder.timings());
+        let (usage, timings) = (Usage { kv_bytes, ..running.usage() }, running.recorder.timings());
         events.finished(running.id, Finished { reason, error: running.error, usage, timings });
     }
 

@@ -180,6 +180,8 @@ impl Running {
             prompt_tokens: self.n_prompt,
             completion_tokens: self.completion_tokens,
             cached_tokens: self.n_cached,
+            // The cache's owner knows.
+            kv_bytes: 0,
             computed_tokens: self.computed_tokens,
         }
     }

@@ -2,22 +2,18 @@
 
 mod lines;
 
-use super::args::{ComputeArgs, ConsoleArgs, MAX_SEQUENCES, ModelArgs, check_context, token_count, whole};
+use super::args::{ComputeArgs, ConsoleArgs, MAX_SEQUENCES, ModelArgs, token_count, whole};
+use super::side_by_side::SideBySide;
 use crate::cli::run::MonotonicClock;
 use crate::cli::sampling::draw_seed;
-use crate::console::Console;
 use crate::error::{CliError, INTERRUPTED};
 use crate::interrupt::Interrupt;
 use crate::load::ModelFile;
-use crate::machine;
-use crate::openai::{ApiError, Ask, Translator, answer};
+use crate::openai::{ApiError, Ask, Endpoint, Head, Translator, Whole};
 use crate::progress::{Progress, Unit};
-use crate::sizing::Sizing;
-use crate::texts::Texts;
 use crate::units;
 use clap::Args;
-use limpid_engine::engine::{Dropped, Engine, EngineConfig, EventKind, Events, Finished, RequestId};
-use limpid_engine::model::{MemoryPlan, ModelOptions};
+use limpid_engine::engine::{Engine, EventKind, Events, RequestId};
 use limpid_engine::trace::NoTrace;
 use lines::{Answers, Line, Lines};
 use serde_json::Value;
@@ -69,9 +65,6 @@ pub(crate) struct BatchArgs {
     console: ConsoleArgs,
 }
 
-/// Rows of prompts whose logits one step makes beyond one a sequence, where prompt_logprobs are asked for.
-const PROMPT_LOGIT_ROWS: usize = 16;
-
 pub(crate) fn run(args: &BatchArgs) -> Result<ExitCode, CliError> {
     let console = args.console.console();
     let file = ModelFile::open(args.model.path())?;
@@ -80,7 +73,14 @@ pub(crate) fn run(args: &BatchArgs) -> Result<ExitCode, CliError> {
     let lines = Lines::open(&args.input)?;
     let interrupt = Interrupt::while_loading(console)?;
     let clock = MonotonicClock(Instant::now());
-    let engine = args.engine(&file, tokenizer, &console, clock)?;
+    let side_by_side = SideBySide {
+        n_sequences: args.sequences,
+        option: "--sequences",
+        max_waiting: args.sequences,
+        context: args.context,
+        compute: &args.compute,
+    };
+    let engine = side_by_side.engine(&file, tokenizer, &console, clock)?.engine;
     // Only now: a model that cannot be loaded destroys no earlier answers.
     let answers = Answers::create(&args.output, &lines)?;
     interrupt.loading_is_done();
@@ -103,64 +103,10 @@ pub(crate) fn run(args: &BatchArgs) -> Result<ExitCode, CliError> {
     Ok(if done.was_interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
-impl BatchArgs {
-    fn engine(
-        &self,
-        file: &ModelFile,
-        tokenizer: Arc<limpid_engine::tokenizer::Tokenizer>,
-        console: &Console,
-        clock: MonotonicClock,
-    ) -> Result<Engine, CliError> {
-        let setup = self.compute.setup()?;
-        let plan =
-            MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
-        let sizing = Sizing {
-            plan: &plan,
-            max_rows: self.compute.prefill_chunk + self.sequences - 1,
-            max_logit_rows: self.sequences + PROMPT_LOGIT_ROWS,
-            n_sequences: self.sequences,
-            n_shared: 0,
-        };
-        let context_length = self.context_length(file, &sizing)?;
-        let limits = sizing.limits(context_length);
-        let options = ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits };
-        let model = file.load(setup.cpu(), &options, console)?;
-        let config = EngineConfig {
-            context_length,
-            n_pages: sizing.n_pages(context_length),
-            max_sequences: self.sequences,
-            max_waiting: self.sequences,
-            prefill_chunk: limits.max_rows - (self.sequences - 1),
-            kv_cache: true,
-        };
-        Ok(Engine::new(Box::new(model), tokenizer, config, Box::new(clock))?)
-    }
-
-    fn context_length(&self, file: &ModelFile, sizing: &Sizing<'_>) -> Result<usize, CliError> {
-        if let Some(asked) = self.context {
-            let remedy = "lower it, or leave it out for all that the model has";
-            check_context(asked, &file.config, remedy)?;
-        }
-        let of_model = file.config.context_length;
-        let available = machine::available_memory();
-        let remedy = "Lower --context or --sequences, or use a model in a smaller format";
-        match (self.context, available) {
-            (Some(asked), _) => sizing.check(asked, available, remedy).map(|()| asked),
-            (None, None) => Ok(of_model),
-            (None, Some(memory)) => {
-                sizing.check(1, available, remedy)?;
-                Ok(sizing.longest(of_model, memory).max(1))
-            }
-        }
-    }
-}
-
 /// A request that the engine has.
 struct InFlight {
     line: Line,
-    ask: Ask,
-    dropped: Option<Dropped>,
-    texts: Texts,
+    whole: Whole,
 }
 
 struct Batch {
@@ -205,62 +151,56 @@ impl Batch {
 
     /// Gives a request to the engine, or an error as its answer.
     fn begin(&mut self, mut line: Line) -> Result<(), CliError> {
-        let asked = line.read().and_then(|(endpoint, body)| self.translator.ask(endpoint, body, draw_seed()));
-        let submitted = asked.and_then(|ask| {
-            let width = ask.request.decoding.width();
-            if width > self.n_sequences {
-                let message = format!(
-                    "it takes {width} texts side by side, and --sequences is {}: raise it, to at most {MAX_SEQUENCES}",
-                    self.n_sequences
-                );
-                return Err(ApiError::invalid(None, message));
-            }
-            Ok((self.engine.submit(ask.request.clone())?, ask))
-        });
+        let asked = line.read().and_then(|(endpoint, body)| self.ask(endpoint, body));
+        let submitted = asked.and_then(|ask| Ok((self.engine.submit(ask.requests[0].clone())?, ask)));
         match submitted {
             Err(error) => self.answers.error(&line, &error),
             Ok((id, ask)) => {
-                let texts = Texts::new(self.translator.echo(&ask));
-                self.in_flight.insert(id, InFlight { line, ask, dropped: None, texts });
+                let created = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let head = Head::new(&ask, line.answer_id(), created.as_secs());
+                let whole = Whole::new(ask, head, &self.translator);
+                self.in_flight.insert(id, InFlight { line, whole });
                 Ok(())
             }
         }
     }
 
+    /// A line's request, if it is one that a line can have.
+    fn ask(&self, endpoint: Endpoint, body: Value) -> Result<Ask, ApiError> {
+        let ask = self.translator.ask(endpoint, body, draw_seed())?;
+        if ask.stream.is_some() {
+            let message = "`stream` is true: an answer here comes as a whole";
+            return Err(ApiError::invalid(Some("stream"), message));
+        }
+        if ask.requests.len() != 1 {
+            let message =
+                format!("`prompt` is a list of {}: give each a line of its own", ask.requests.len());
+            return Err(ApiError::invalid(Some("prompt"), message));
+        }
+        let width = ask.requests[0].decoding.width();
+        if width > self.n_sequences {
+            let message = format!(
+                "it takes {width} texts side by side, and --sequences is {}: raise it, to at most {MAX_SEQUENCES}",
+                self.n_sequences
+            );
+            return Err(ApiError::invalid(None, message));
+        }
+        Ok(ask)
+    }
+
     fn take(&mut self, events: &Events) -> Result<(), CliError> {
         for event in events.iter() {
-            match event.kind {
-                EventKind::Finished(finished) => {
-                    let request = self.in_flight.remove(&event.request);
-                    self.end(&request.expect("a request ends once"), finished)?;
-                }
-                kind => {
-                    let request = self.in_flight.get_mut(&event.request).expect("it has not ended");
-                    if let EventKind::Started { dropped: Some(dropped) } = kind {
-                        request.dropped = Some(dropped);
-                        let Dropped { start, n_tokens } = dropped;
-                        request.ask.request.prompt.drain(start..start + n_tokens);
-                        // Nothing was told before.
-                        request.texts = Texts::new(self.translator.echo(&request.ask));
-                    }
-                    request.texts.take(kind, &request.ask.request.prompt);
+            let request = self.in_flight.get_mut(&event.request).expect("it has not ended");
+            request.whole.take(0, event.kind, &self.translator);
+            if let EventKind::Finished(finished) = event.kind {
+                self.n_tokens += finished.usage.completion_tokens;
+                let InFlight { line, whole } = self.in_flight.remove(&event.request).expect("it is there");
+                match whole.answer(&self.translator) {
+                    Ok(body) => self.answers.body(&line, body)?,
+                    Err(error) => self.answers.error(&line, &error)?,
                 }
             }
         }
         Ok(())
-    }
-
-    fn end(&mut self, request: &InFlight, finished: &Finished) -> Result<(), CliError> {
-        self.n_tokens += finished.usage.completion_tokens;
-        let InFlight { line, ask, dropped, texts, .. } = request;
-        if let Some(error) = &finished.error {
-            let error = ApiError { code: "failed", message: error.to_string(), param: None };
-            return self.answers.error(line, &error);
-        }
-        let id = line.answer_id();
-        let created = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let created = created.map_or(0, |time| time.as_secs());
-        let body: Value = answer(ask, texts, finished, *dropped, self.translator.tokenizer(), &id, created);
-        self.answers.body(line, body)
     }
 }

@@ -10,6 +10,8 @@ pub(crate) mod perplexity;
 pub(crate) mod run;
 pub(crate) mod sample;
 pub(crate) mod sampling;
+pub(crate) mod serve;
+mod side_by_side;
 mod stages;
 pub(crate) mod tokenize;
 
@@ -56,6 +58,7 @@ pub(crate) enum Command {
     Perplexity(perplexity::PerplexityArgs),
     Bench(bench::BenchArgs),
     Batch(batch::BatchArgs),
+    Serve(serve::ServeArgs),
 }
 
 /// What the parser has to say instead of a command: help and version go to standard output, all else is an error in one

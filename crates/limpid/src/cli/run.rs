@@ -7,7 +7,7 @@ mod generate;
 mod report;
 
 pub(crate) use args::RunArgs;
-pub(crate) use report::DefaultsJson;
+pub(crate) use report::{DefaultsJson, TimingsJson};
 
 use super::args::{Setup, check_context};
 use super::sampling::draw_seed;

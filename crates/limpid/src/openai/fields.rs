@@ -21,6 +21,11 @@ impl ApiError {
         Self { code: "invalid_request", message: message.into(), param: param.map(str::to_owned) }
     }
 
+    /// The engine could not do what it had begun.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self { code: "failed", message: message.into(), param: None }
+    }
+
     pub(crate) fn json(&self) -> Value {
         json!({"code": self.code, "message": self.message, "param": self.param})
     }
@@ -36,6 +41,9 @@ impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::Param(error) => error.into(),
+            SubmitError::QueueFull { .. } => {
+                Self { code: "queue_full", ..Self::invalid(None, error.to_string()) }
+            }
             error => Self::invalid(None, error.to_string()),
         }
     }

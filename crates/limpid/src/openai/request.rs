@@ -2,18 +2,23 @@
 
 use super::fields::{ApiError, Fields};
 use super::sampling::{context_overflow, decoding, defaults, logprobs_mode, sampling, stop, token_ids};
+use crate::cli::run::DefaultsJson;
 use crate::error::CliError;
 use crate::load::ModelFile;
 use crate::prompt::{encode_messages, encode_raw};
 use limpid_engine::TokenId;
 use limpid_engine::chat::{ChatTemplate, Message};
 use limpid_engine::decode::LogprobParams;
-use limpid_engine::engine::Request;
+use limpid_engine::engine::{Dropped, Request};
 use limpid_engine::sampling::Defaults;
-use limpid_engine::tokenizer::Tokenizer;
+use limpid_engine::tokenizer::{Specials, Tokenizer};
+use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Prompts of one request.
+const MAX_PROMPTS: usize = 64;
 
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,24 +28,57 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn from_path(path: &str) -> Option<Self> {
-        match path {
-            "/v1/completions" => Some(Self::Completions),
-            "/v1/chat/completions" => Some(Self::ChatCompletions),
-            _ => None,
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Completions => "/v1/completions",
+            Self::ChatCompletions => "/v1/chat/completions",
         }
+    }
+
+    pub(crate) fn from_path(path: &str) -> Option<Self> {
+        [Self::Completions, Self::ChatCompletions].into_iter().find(|endpoint| endpoint.path() == path)
     }
 }
 
 /// A request and what its answer has to know.
 pub(crate) struct Ask {
-    /// What the engine drops of its prompt goes here, too.
-    pub(crate) request: Request,
+    /// One for each prompt, alike in all else; at least one. What the engine drops of a prompt goes here, too.
+    pub(crate) requests: Vec<Request>,
     pub(crate) endpoint: Endpoint,
-    /// As the request spells it: there is one model, whatever it is called.
+    /// As the request spells it.
     pub(crate) model: String,
     /// Whether the answer's texts begin with the prompt's.
     pub(crate) echoes: bool,
+    /// Whether the answer has the ids of its tokens.
+    pub(crate) returns_token_ids: bool,
+    /// `None`: the answer comes as a whole.
+    pub(crate) stream: Option<Stream>,
+}
+
+/// An answer in chunks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stream {
+    /// Whether the last chunk has the usage.
+    pub(crate) includes_usage: bool,
+}
+
+impl Ask {
+    pub(super) fn seed(&self) -> u64 {
+        self.requests[0].sampling.seed
+    }
+
+    pub(super) fn wants_logprobs(&self) -> bool {
+        self.requests[0].logprobs.output.is_some()
+    }
+
+    /// Of each prompt.
+    pub(super) fn n_texts(&self) -> usize {
+        self.requests[0].decoding.n_texts()
+    }
+
+    pub(super) fn drop_of_prompt(&mut self, i: usize, Dropped { start, n_tokens }: Dropped) {
+        self.requests[i].prompt.drain(start..start + n_tokens);
+    }
 }
 
 /// What requests are translated with.
@@ -48,32 +86,34 @@ pub(crate) struct Translator {
     tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
     defaults: Defaults,
+    /// For answers.
+    defaults_json: Value,
 }
 
 impl Translator {
     pub(crate) fn new(file: &ModelFile, tokenizer: Arc<Tokenizer>) -> Result<Self, CliError> {
         let metadata = file.weights.metadata();
         let defaults = defaults(Defaults::of(metadata)?);
-        Ok(Self { tokenizer, template: ChatTemplate::of(metadata)?, defaults })
+        let defaults_json = shortest(&DefaultsJson::new(&defaults));
+        Ok(Self { tokenizer, template: ChatTemplate::of(metadata)?, defaults, defaults_json })
     }
 
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
+    pub(crate) fn defaults(&self) -> &Value {
+        &self.defaults_json
+    }
+
     /// `seed` is the one of a request that gives none.
     pub(crate) fn ask(&self, endpoint: Endpoint, body: Value, seed: u64) -> Result<Ask, ApiError> {
         let mut fields = Fields::new(body, "")?;
         let model = fields.text("model")?.ok_or_else(|| fields.missing("model", "a name"))?;
-        if fields.flag("stream")? == Some(true) {
-            return Err(ApiError::invalid(
-                Some("stream"),
-                "`stream` is true: an answer here comes as a whole",
-            ));
-        }
-        let prompt = match endpoint {
-            Endpoint::Completions => self.prompt(&mut fields)?,
-            Endpoint::ChatCompletions => self.conversation(&mut fields)?,
+        let stream = stream(&mut fields)?;
+        let prompts = match endpoint {
+            Endpoint::Completions => self.prompts(&mut fields)?,
+            Endpoint::ChatCompletions => vec![self.conversation(&mut fields)?],
         };
         let decoding = decoding(&mut fields)?;
         let sampling = sampling(&mut fields, &self.defaults, &decoding, seed)?;
@@ -83,28 +123,75 @@ impl Translator {
             max_tokens: max_tokens(&mut fields, endpoint)?,
             context_overflow: context_overflow(&mut fields)?,
             logprobs: logprobs(&mut fields, endpoint, echoes)?,
+            time_limit: time_limit(&mut fields)?,
             decoding,
-            ..Request::new(prompt, sampling)
+            ..Request::new(Vec::new(), sampling)
+        };
+        let returns_token_ids = fields.flag("return_token_ids")?.unwrap_or(false);
+        fields.end()?;
+        let requests = prompts.into_iter().map(|prompt| Request { prompt, ..request.clone() }).collect();
+        Ok(Ask { requests, endpoint, model, echoes, returns_token_ids, stream })
+    }
+
+    /// The ids of a `prompt` as completions read it, or of `messages` as chats do.
+    pub(crate) fn tokenize(&self, mut fields: Fields) -> Result<Vec<TokenId>, ApiError> {
+        let text = fields.text("prompt")?;
+        let adds_special = fields.flag("add_special_tokens")?;
+        let tokens = match text {
+            None if adds_special.is_none() => self.conversation(&mut fields)?,
+            None => return Err(fields.missing("prompt", "a string")),
+            Some(text) => {
+                let bos = adds_special.unwrap_or(true) && self.tokenizer.special().add_bos;
+                let tokens = self.tokenizer.encode(&text, Specials::Parse, bos);
+                tokens.map_err(|error| unreadable("prompt", &error.into()))?
+            }
         };
         fields.end()?;
-        Ok(Ask { request, endpoint, model, echoes })
+        Ok(tokens)
     }
 
-    /// What each text of an answer begins with.
-    pub(crate) fn echo(&self, ask: &Ask) -> String {
-        if ask.echoes { self.tokenizer.decode(&ask.request.prompt, true) } else { String::new() }
-    }
-
-    /// A string or token ids; OpenAI's lists of prompts are as many requests.
-    fn prompt(&self, fields: &mut Fields) -> Result<Vec<TokenId>, ApiError> {
-        const EXPECTED: &str = "one string, or one list of token ids,";
-        match fields.take("prompt") {
-            None => Err(fields.missing("prompt", EXPECTED)),
-            Some(Value::String(text)) => {
-                encode_raw(&text, &self.tokenizer).map_err(|error| unreadable("prompt", &error))
+    /// The text of `tokens`, special ones included.
+    pub(crate) fn detokenize(&self, mut fields: Fields) -> Result<String, ApiError> {
+        const EXPECTED: &str = "a list of token ids";
+        let tokens = fields.read("tokens", EXPECTED, token_ids)?;
+        let tokens = tokens.ok_or_else(|| fields.missing("tokens", EXPECTED))?;
+        fields.end()?;
+        let n_known = self.tokenizer.vocab_size();
+        match tokens.iter().find(|id| id.0 as usize >= n_known) {
+            None => Ok(self.tokenizer.decode(&tokens, false)),
+            Some(id) => {
+                let message = format!("`tokens` has {}, ids go from 0 to {}", id.0, n_known - 1);
+                Err(ApiError::invalid(Some("tokens"), message))
             }
-            Some(value) => token_ids(&value).ok_or_else(|| fields.wrong("prompt", &value, EXPECTED)),
         }
+    }
+
+    /// What each text of an answer to prompt `i` begins with.
+    pub(super) fn echo(&self, ask: &Ask, i: usize) -> String {
+        if ask.echoes { self.tokenizer.decode(&ask.requests[i].prompt, true) } else { String::new() }
+    }
+
+    /// One or several, each a string or token ids.
+    fn prompts(&self, fields: &mut Fields) -> Result<Vec<Vec<TokenId>>, ApiError> {
+        const EXPECTED: &str = "a string, a list of token ids, or a list of some of either,";
+        let value = fields.take("prompt").ok_or_else(|| fields.missing("prompt", EXPECTED))?;
+        let wrong = |value: &Value| fields.wrong("prompt", value, EXPECTED);
+        let several = match &value {
+            Value::Array(all) if all.iter().any(|one| one.is_string() || one.is_array()) => &all[..],
+            one => std::slice::from_ref(one),
+        };
+        if several.len() > MAX_PROMPTS {
+            let message =
+                format!("`prompt` is a list of {} prompts, at most {MAX_PROMPTS} are taken", several.len());
+            return Err(ApiError::invalid(Some("prompt"), message));
+        }
+        let one = |prompt: &Value| match prompt {
+            Value::String(text) => {
+                encode_raw(text, &self.tokenizer).map_err(|error| unreadable("prompt", &error))
+            }
+            ids => token_ids(ids).ok_or_else(|| wrong(&value)),
+        };
+        several.iter().map(one).collect()
     }
 
     fn conversation(&self, fields: &mut Fields) -> Result<Vec<TokenId>, ApiError> {
@@ -118,9 +205,17 @@ impl Translator {
             let message = "the model has no chat template: use /v1/completions";
             return Err(ApiError::invalid(Some("messages"), message));
         };
-        encode_messages(template, &messages, BTreeMap::new(), &self.tokenizer)
+        let arguments = |value: &Value| Some(value.as_object()?.clone().into_iter().collect());
+        let arguments = fields.read("chat_template_kwargs", "an object", arguments)?.unwrap_or_default();
+        encode_messages(template, &messages, arguments, &self.tokenizer)
             .map_err(|error| unreadable("messages", &error))
     }
+}
+
+/// JSON whose numbers are as short as their type allows: 0.6, where an f32 as an f64 is 0.6000000238418579.
+fn shortest(value: &impl Serialize) -> Value {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
 }
 
 fn unreadable(param: &str, error: &CliError) -> ApiError {
@@ -148,6 +243,28 @@ fn content(value: &Value) -> Option<String> {
 fn text_part(part: &Value) -> Option<&str> {
     let is_text = part.as_object()?.len() == 2 && part["type"] == "text";
     part["text"].as_str().filter(|_| is_text)
+}
+
+fn stream(fields: &mut Fields) -> Result<Option<Stream>, ApiError> {
+    let is_asked = fields.flag("stream")?.unwrap_or(false);
+    let Some(options) = fields.take("stream_options") else {
+        return Ok(is_asked.then_some(Stream { includes_usage: false }));
+    };
+    if !is_asked {
+        return Err(ApiError::invalid(Some("stream_options"), "`stream_options` needs `stream`: true"));
+    }
+    let mut options = Fields::new(options, "stream_options.")?;
+    let includes_usage = options.flag("include_usage")?.unwrap_or(false);
+    // Against the lengths of packets; without, there is nothing to hide.
+    options.flag("include_obfuscation")?;
+    options.end()?;
+    Ok(Some(Stream { includes_usage }))
+}
+
+fn time_limit(fields: &mut Fields) -> Result<Option<Duration>, ApiError> {
+    let seconds =
+        |value: &Value| Duration::try_from_secs_f64(value.as_f64()?).ok().filter(|time| !time.is_zero());
+    fields.read("time_limit", "a number of seconds above 0", seconds)
 }
 
 fn max_tokens(fields: &mut Fields, endpoint: Endpoint) -> Result<Option<usize>, ApiError> {

@@ -135,7 +135,10 @@ impl Report<'_> {
             finish_reason: finished.reason.name(),
             stop: StopJson::new(&finished.reason),
             usage: UsageJson::new(&finished.usage),
-            timings: TimingsJson::new(self.load, &finished.timings),
+            timings: RunTimingsJson {
+                load_ms: units::json_ms(self.load),
+                of_request: TimingsJson::new(&finished.timings),
+            },
             memory: self.memory.json(),
             defaults: DefaultsJson::new(self.defaults),
         }
@@ -175,7 +178,7 @@ pub(crate) struct RunJson<'a> {
     finish_reason: &'static str,
     stop: StopJson<'a>,
     usage: UsageJson,
-    timings: TimingsJson,
+    timings: RunTimingsJson,
     memory: MemoryJson,
     defaults: DefaultsJson,
     /// What of the prompt was too much.
@@ -250,7 +253,7 @@ struct UsageJson {
 
 impl UsageJson {
     fn new(usage: &Usage) -> Self {
-        let &Usage { prompt_tokens, completion_tokens, cached_tokens: _, computed_tokens } = usage;
+        let &Usage { prompt_tokens, completion_tokens, computed_tokens, .. } = usage;
         Self {
             prompt_tokens,
             completion_tokens,
@@ -260,10 +263,16 @@ impl UsageJson {
     }
 }
 
-/// Null where a run is too short for a number.
 #[derive(Serialize)]
-struct TimingsJson {
+struct RunTimingsJson {
     load_ms: f64,
+    #[serde(flatten)]
+    of_request: TimingsJson,
+}
+
+/// Null where a request is too short for a number.
+#[derive(Serialize)]
+pub(crate) struct TimingsJson {
     ttft_ms: Option<f64>,
     queue_ms: Option<f64>,
     tokenize_ms: Option<f64>,
@@ -275,10 +284,9 @@ struct TimingsJson {
 }
 
 impl TimingsJson {
-    fn new(load: Duration, timings: &RequestTimings) -> Self {
+    pub(crate) fn new(timings: &RequestTimings) -> Self {
         let part = |part: fn(&Ttft) -> Duration| timings.ttft.as_ref().map(|ttft| units::json_ms(part(ttft)));
         Self {
-            load_ms: units::json_ms(load),
             ttft_ms: part(Ttft::total),
             queue_ms: part(|ttft| ttft.queue),
             tokenize_ms: part(|ttft| ttft.tokenize),

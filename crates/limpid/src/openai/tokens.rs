@@ -1,0 +1,79 @@
+//! Log-probabilities as OpenAI's API spells them, which the two endpoints do differently.
+
+use crate::texts::TextLogprob;
+use limpid_engine::TokenId;
+use limpid_engine::decode::TopLogprob;
+use limpid_engine::tokenizer::Tokenizer;
+use serde_json::{Map, Value, json};
+
+/// Of chats: an object a token.
+pub(super) fn chat_token(of: &TextLogprob, tokenizer: &Tokenizer) -> Value {
+    let one = |id: TokenId, logprob: f32| {
+        json!({"token": tokenizer.piece(id), "token_id": id.0, "logprob": number(logprob),
+            "bytes": tokenizer.piece_bytes(id)})
+    };
+    let mut entry = one(of.id, of.logprob);
+    if let Value::Object(entry) = &mut entry {
+        let top = of.top.iter().map(|top| one(top.id, top.logprob)).collect();
+        entry.insert("top_logprobs".to_owned(), Value::Array(top));
+    }
+    entry
+}
+
+pub(super) fn chat_tokens(logprobs: &[TextLogprob], tokenizer: &Tokenizer) -> Value {
+    logprobs.iter().map(|of| chat_token(of, tokenizer)).collect()
+}
+
+/// Of completions: lists side by side, one entry a token. Offsets count the characters of the tokens before.
+#[derive(Default)]
+pub(super) struct CompletionTokens {
+    offset: usize,
+    tokens: Vec<Value>,
+    token_logprobs: Vec<Value>,
+    top_logprobs: Vec<Value>,
+    text_offset: Vec<Value>,
+}
+
+impl CompletionTokens {
+    /// A token; the first one of an echoed prompt has no log-probability.
+    pub(super) fn push(&mut self, id: TokenId, of: Option<&TextLogprob>, tokenizer: &Tokenizer) {
+        let piece = tokenizer.piece(id);
+        self.text_offset.push(json!(self.offset));
+        self.offset += piece.chars().count();
+        self.tokens.push(json!(piece));
+        self.token_logprobs.push(json!(of.map(|of| number(of.logprob))));
+        let top = of.map(|of| of.top.iter().map(|top| named(top, tokenizer)).collect::<Map<_, _>>());
+        self.top_logprobs.push(json!(top));
+    }
+
+    /// The prompt of a text that begins with it, `echoed` being the log-probabilities of all tokens but the first.
+    pub(super) fn push_echo(
+        &mut self,
+        first: Option<TokenId>,
+        echoed: &[TextLogprob],
+        tokenizer: &Tokenizer,
+    ) {
+        first.into_iter().for_each(|id| self.push(id, None, tokenizer));
+        echoed.iter().for_each(|of| self.push(of.id, Some(of), tokenizer));
+    }
+
+    /// What was pushed since the last time.
+    pub(super) fn take(&mut self) -> Value {
+        let take = |list: &mut Vec<Value>| Value::Array(std::mem::take(list));
+        json!({
+            "tokens": take(&mut self.tokens),
+            "token_logprobs": take(&mut self.token_logprobs),
+            "top_logprobs": take(&mut self.top_logprobs),
+            "text_offset": take(&mut self.text_offset),
+        })
+    }
+}
+
+fn named(top: &TopLogprob, tokenizer: &Tokenizer) -> (String, Value) {
+    (tokenizer.piece(top.id).into_owned(), number(top.logprob))
+}
+
+/// As short as an f32 can be told from its neighbours; null if it is not finite.
+fn number(x: f32) -> Value {
+    x.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}

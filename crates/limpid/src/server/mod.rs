@@ -1,0 +1,101 @@
+//! The HTTP server. [`app`] makes the router, which tests call without a socket; `listen` has the sockets.
+//!
+//! - `routes`: one file an endpoint, or a few that belong together.
+//! - `error`: from what went wrong to a status and OpenAI's error object.  `body`: what comes in.  `sse`: what streams out.
+//! - `guard`: who may ask.  `listen`: connections, their limits, and the end.  `log`: one line a request.
+
+mod body;
+mod error;
+mod guard;
+mod listen;
+mod log;
+mod openapi;
+mod routes;
+mod sse;
+
+pub(crate) use guard::ApiKey;
+pub(crate) use listen::{Listen, listen};
+pub(crate) use log::Log;
+
+use crate::cli::run::MonotonicClock;
+use crate::driver::EngineHandle;
+use crate::metrics::Metrics;
+use crate::openai::{ApiError, Translator};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use error::HttpError;
+use std::sync::{Arc, OnceLock};
+
+/// What is fixed before the model is loaded.
+pub(crate) struct Options {
+    /// What the model is called in requests; the first one is shown.
+    pub(crate) model_names: Vec<String>,
+    pub(crate) api_key: Option<ApiKey>,
+    pub(crate) max_body_bytes: usize,
+    /// Requests are taken only under the names of this machine's loopback: a page from elsewhere that has its own name
+    /// resolve to 127.0.0.1 is refused.
+    pub(crate) is_loopback: bool,
+    pub(crate) log: Log,
+    /// For `/version`.
+    pub(crate) isa: String,
+}
+
+/// What is there once the model is loaded.
+pub(crate) struct Ready {
+    pub(crate) engine: EngineHandle,
+    pub(crate) translator: Arc<Translator>,
+    pub(crate) clock: MonotonicClock,
+    pub(crate) context_length: usize,
+    /// When it was loaded, in seconds since 1970.
+    pub(crate) created: u64,
+}
+
+/// What every handler can see.
+pub(crate) struct App {
+    pub(crate) options: Options,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) ready: OnceLock<Ready>,
+}
+
+impl App {
+    pub(crate) fn new(options: Options) -> Arc<Self> {
+        Arc::new(Self { options, metrics: Arc::new(Metrics::new()), ready: OnceLock::new() })
+    }
+
+    fn ready(&self) -> Result<&Ready, HttpError> {
+        self.ready.get().ok_or_else(HttpError::loading)
+    }
+
+    /// Refuses the name of a model that is not here.
+    fn check_model(&self, name: &str) -> Result<(), ApiError> {
+        let names = &self.options.model_names;
+        if names.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        let known = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
+        let message = format!("there is no model {name:?} here; the one that is served is called {known}");
+        Err(ApiError { code: "model_not_found", message, param: Some("model".to_owned()) })
+    }
+}
+
+/// All routes.
+pub(crate) fn app(app: Arc<App>) -> Router {
+    let api = Router::new()
+        .merge(routes::completions::routes())
+        .merge(routes::models::routes())
+        .merge(routes::tokenize::routes())
+        .merge(routes::metrics::routes())
+        .route_layer(from_fn_with_state(app.clone(), guard::check_key));
+    Router::new()
+        .merge(api)
+        .merge(routes::health::routes())
+        .merge(routes::openapi::routes())
+        .merge(routes::page::routes())
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::wrong_method)
+        .layer(DefaultBodyLimit::max(app.options.max_body_bytes))
+        .layer(from_fn_with_state(app.clone(), guard::check_host))
+        .layer(from_fn(guard::add_headers))
+        .with_state(app)
+}

@@ -1,0 +1,133 @@
+//! `/v1/completions` and `/v1/chat/completions`.
+
+use crate::cli::sampling::draw_seed;
+use crate::openai::{ApiError, Ask, Chunks, Endpoint, Head, Translator, Whole};
+use crate::server::body::JsonBytes;
+use crate::server::error::HttpError;
+use crate::server::openapi::{ChatCompletion, ChatCompletionRequest, Completion, CompletionRequest, Failure};
+use crate::server::sse::Streaming;
+use crate::server::{App, Ready};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use limpid_engine::engine::{Clock, EventKind};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/completions", post(completions))
+        .route("/v1/chat/completions", post(chat_completions))
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/completions",
+    request_body = CompletionRequest,
+    responses(
+        (status = 200, description = "The answer; with `stream` server-sent events", body = Completion),
+        (status = "4XX", description = "What is wrong with the request", body = Failure),
+        (status = "5XX", description = "The server could not", body = Failure)
+    )
+)]
+pub(crate) async fn completions(state: State<Arc<App>>, body: Result<JsonBytes, HttpError>) -> Response {
+    respond(state, Endpoint::Completions, body).await
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/chat/completions",
+    request_body = ChatCompletionRequest,
+    responses(
+        (status = 200, description = "The answer; with `stream` server-sent events", body = ChatCompletion),
+        (status = "4XX", description = "What is wrong with the request", body = Failure),
+        (status = "5XX", description = "The server could not", body = Failure)
+    )
+)]
+pub(crate) async fn chat_completions(state: State<Arc<App>>, body: Result<JsonBytes, HttpError>) -> Response {
+    respond(state, Endpoint::ChatCompletions, body).await
+}
+
+async fn respond(
+    State(app): State<Arc<App>>,
+    endpoint: Endpoint,
+    body: Result<JsonBytes, HttpError>,
+) -> Response {
+    let answered = match body {
+        Ok(JsonBytes(body)) => answer(&app, endpoint, body).await,
+        Err(error) => Err(error),
+    };
+    answered.unwrap_or_else(|error| {
+        app.options.log.refused(endpoint.path(), &error);
+        error.into_response()
+    })
+}
+
+async fn answer(app: &Arc<App>, endpoint: Endpoint, body: Bytes) -> Result<Response, HttpError> {
+    let ready = app.ready()?;
+    let accepted_at = ready.clock.now();
+    let (asker, translator) = (app.clone(), ready.translator.clone());
+    // A long prompt takes its time: the other connections go on meanwhile.
+    let read = tokio::task::spawn_blocking(move || read(&asker, &translator, endpoint, &body)).await;
+    let mut ask = read.map_err(|_| ApiError::failed("the request could not be read"))??;
+    let tokenized_at = ready.clock.now();
+    for request in &mut ask.requests {
+        (request.accepted_at, request.tokenized_at) = (accepted_at, tokenized_at);
+    }
+    let ticket = ready.engine.submit(ask.requests.clone()).await?;
+    let id = answer_id(endpoint);
+    let head = Head::new(&ask, id.clone(), now().as_secs());
+    let (path, log) = (endpoint.path(), app.options.log);
+    if ask.stream.is_some() {
+        let chunks = Chunks::new(ask, head, ready.translator.clone());
+        return Ok(Streaming { ticket, chunks, log, path, id, is_over: false }.response());
+    }
+    let whole = Whole::new(ask, head, &ready.translator);
+    collect(app, ready, whole, ticket, path, &id).await
+}
+
+/// From the body to what the engine takes.
+fn read(app: &App, translator: &Translator, endpoint: Endpoint, body: &[u8]) -> Result<Ask, ApiError> {
+    let body = serde_json::from_slice(body)
+        .map_err(|error| ApiError::invalid(None, format!("the body is no JSON: {error}")))?;
+    let ask = translator.ask(endpoint, body, draw_seed())?;
+    app.check_model(&ask.model)?;
+    Ok(ask)
+}
+
+/// Waits for all of an answer.
+async fn collect(
+    app: &App,
+    ready: &Ready,
+    mut whole: Whole,
+    mut ticket: crate::driver::Ticket,
+    path: &'static str,
+    id: &str,
+) -> Result<Response, HttpError> {
+    while let Some(step) = ticket.next().await? {
+        for (i, kind) in ticket.events(&step) {
+            if let EventKind::Finished(finished) = kind {
+                app.options.log.finished(path, id, finished);
+            }
+            whole.take(i, kind, &ready.translator);
+        }
+    }
+    Ok(Json(whole.answer(&ready.translator)?).into_response())
+}
+
+fn answer_id(endpoint: Endpoint) -> String {
+    let prefix = match endpoint {
+        Endpoint::Completions => "cmpl",
+        Endpoint::ChatCompletions => "chatcmpl",
+    };
+    let random = RandomState::new();
+    format!("{prefix}-{:016x}{:016x}", random.hash_one(0), random.hash_one(1))
+}
+
+/// Since 1970.
+pub(super) fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
