@@ -1,4 +1,4 @@
-"""What the unmodified openai package gets from `limpid serve`: chats, streams, stops, n, seeds, log-probabilities, errors.
+"""What the unmodified openai package gets from `limpid serve`: chats, streams, stops, n, seeds, logprobs, errors.
 
 `cargo xtask clients` makes an environment for it and runs it. It starts the server itself, with the embedded model.
 """

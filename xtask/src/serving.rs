@@ -2,8 +2,8 @@
 //!
 //! - TTFT: from a client's first byte to the first text that it reads, less the TTFT that the engine reports for the
 //!   same request. That difference is HTTP, JSON and the way between threads.
-//! - Streaming: the time of a step with so many clients, all of them streaming or all of them waiting for whole answers.
-//!   The two take turns, so that a machine that slows down slows both.
+//! - Streaming: the time of a step with so many clients, all of them streaming or all of them waiting for whole
+//!   answers. The two take turns, so that a machine that slows down slows both.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -55,7 +55,8 @@ pub(crate) fn run(args: &Args) -> Result {
     }
     let (whole, streamed) = (median(&whole), median(&streamed));
     println!(
-        "{} clients, {} tokens each: a step takes {whole:.3} ms with whole answers, {streamed:.3} ms streaming ({:+.1} %)",
+        "{} clients, {} tokens each: a step takes {whole:.3} ms with whole answers, {streamed:.3} ms streaming \
+         ({:+.1} %)",
         args.clients,
         args.tokens,
         (streamed / whole - 1.0) * 100.0
@@ -107,8 +108,8 @@ impl Server {
         let (mut stream, body) = (TcpStream::connect(&self.address)?, body.to_string());
         write!(
             stream,
-            "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
+            "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )?;
         Ok(stream)

@@ -10,7 +10,7 @@ pub(crate) const TEST_COMMAND: &str = "cargo xtask test";
 
 #[derive(clap::Args)]
 #[command(
-    about = "Run all checks: formatting, clippy, tidy, tests, the program's on every instruction set, a client, a sanitizer"
+    about = "Run all checks: format, clippy, tidy, tests, the program's on every instruction set, a client, a sanitizer"
 )]
 pub(crate) struct Args {
     /// Also compare tokenizers with llama.cpp: a folder with its ggml-vocab-NAME files (.gguf or .gguf.xz, .gguf.inp,

@@ -1,5 +1,5 @@
-//! The only bridge between the synchronous engine and the async world: one thread owns the engine, bounded channels lead
-//! in and out.
+//! The only bridge between the synchronous engine and the async world: one thread owns the engine, bounded channels
+//! lead in and out.
 //!
 //! Requests come in through one channel; each gets a channel of its own for what comes of it. After every step the
 //! engine's events go out as they are, one shared buffer for all requests that had a part in the step: nothing is
@@ -35,8 +35,6 @@ struct Submission {
 #[derive(Clone)]
 pub(crate) struct EngineHandle {
     commands: mpsc::Sender<Command>,
-    /// Steps that wait for a slow reader.
-    buffer_len: usize,
 }
 
 /// Why requests were not let in.
@@ -66,21 +64,17 @@ pub(crate) struct Ticket {
 
 impl EngineHandle {
     /// Gives an engine a thread of its own, which ends when all handles and tickets are gone, or with the engine.
-    pub(crate) fn start(
-        engine: Engine,
-        metrics: Arc<Metrics>,
-        buffer_len: usize,
-    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub(crate) fn start(engine: Engine, metrics: Arc<Metrics>) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, commands) = mpsc::channel(MAX_COMMANDS);
         let driver =
             Driver { engine, metrics, commands, readers: BTreeMap::new(), n_readers: 0, ends_all: false };
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || driver.run())?;
-        Ok((Self { commands: sender, buffer_len }, thread))
+        Ok((Self { commands: sender }, thread))
     }
 
-    /// Hands requests in and waits until they are let in or refused.
-    pub(crate) async fn submit(&self, requests: Vec<Request>) -> Result<Ticket, Refusal> {
-        let (steps, receiver) = mpsc::channel(self.buffer_len);
+    /// Hands requests in and waits until they are let in or refused. So many steps wait for a slow reader.
+    pub(crate) async fn submit(&self, requests: Vec<Request>, buffer_len: usize) -> Result<Ticket, Refusal> {
+        let (steps, receiver) = mpsc::channel(buffer_len);
         let (reply, answer) = oneshot::channel();
         let submission = Command::Submit(Submission { requests, steps, reply });
         self.commands.send(submission).await.map_err(|_| Refusal::Stopped)?;

@@ -108,6 +108,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
         model_names: args.model_names(),
         api_key,
         max_body_bytes: args.max_body_mib << 20,
+        stream_buffer: args.stream_buffer,
         is_loopback: args.host.is_loopback(),
         log: Log(console),
         isa: setup.isa.to_string(),
@@ -178,7 +179,7 @@ impl ServeArgs {
         };
         let Loaded { engine, context_length } = side_by_side.engine(file, tokenizer, console, clock)?;
         app.metrics.observe(&engine);
-        let started = EngineHandle::start(engine, app.metrics.clone(), self.stream_buffer);
+        let started = EngineHandle::start(engine, app.metrics.clone());
         let (engine, thread) = started
             .map_err(|error| CliError::failure(format!("cannot start the engine's thread: {error}")))?;
         let created = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();

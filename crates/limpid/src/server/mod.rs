@@ -1,7 +1,8 @@
 //! The HTTP server. [`app`] makes the router, which tests call without a socket; `listen` has the sockets.
 //!
 //! - `routes`: one file an endpoint, or a few that belong together.
-//! - `error`: from what went wrong to a status and OpenAI's error object.  `body`: what comes in.  `sse`: what streams out.
+//! - `error`: from what went wrong to a status and OpenAI's error object.
+//! - `body`: what comes in.  `sse`: what streams out.  `openapi`: what both look like.
 //! - `guard`: who may ask.  `listen`: connections, their limits, and the end.  `log`: one line a request.
 
 mod body;
@@ -33,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) model_names: Vec<String>,
     pub(crate) api_key: Option<ApiKey>,
     pub(crate) max_body_bytes: usize,
+    /// Steps of an answer that wait for a slow reader.
+    pub(crate) stream_buffer: usize,
     /// Requests are taken only under the names of this machine's loopback: a page from elsewhere that has its own name
     /// resolve to 127.0.0.1 is refused.
     pub(crate) is_loopback: bool,

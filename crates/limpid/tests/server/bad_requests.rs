@@ -8,11 +8,11 @@ fn bad_values_are_refused_by_name() {
     let server = Server::start(&[]);
     let completions = [
         (json!({"top_p": 1.5}), "top_p", "from 0 to 1"),
-        (json!({"temperature": -1}), "temperature", "0 or from"),
+        (json!({"temperature": -1}), "temperature", "0 (greedy) or from"),
         (json!({"temperature": "hot"}), "temperature", "a number is expected"),
         (json!({"n": 0}), "n", "1"),
         (json!({"n": 9}), "n", "at most 8, the sequences that run at the same time"),
-        (json!({"n": 3, "best_of": 2}), "best_of", "from 3"),
+        (json!({"n": 3, "best_of": 2}), "best_of", "n (3) or more"),
         (json!({"max_tokens": 0}), "max_tokens", "1 or more"),
         (json!({"logit_bias": {"5000": 1}}), "logit_bias", "5000"),
         (json!({"stop": [1]}), "stop", "a string or a list of strings"),

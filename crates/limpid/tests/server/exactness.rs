@@ -1,5 +1,5 @@
-//! Promise 2 through a socket: an answer is the one that the request gets alone, whatever else the server does, streamed
-//! or whole.
+//! Promise 2 through a socket: an answer is the one that the request gets alone, whatever else the server does,
+//! streamed or whole.
 
 use super::harness::{Server, assembled, exact};
 use serde_json::{Value, json};
@@ -24,8 +24,8 @@ fn request(i: u64, model: &str) -> Value {
     let mut random = Random(i);
     let n_prompt = [1, 3, 20, 90][random.below(4) as usize];
     let prompt: Vec<_> = (0..n_prompt).map(|_| 10 + random.below(90)).collect();
-    let mut body = json!({"model": model, "prompt": prompt, "seed": i, "max_tokens": 1 + random.below(60), "ignore_eos": true,
-        "return_token_ids": true, "logprobs": random.below(3)});
+    let mut body = json!({"model": model, "prompt": prompt, "seed": i, "max_tokens": 1 + random.below(60),
+        "ignore_eos": true, "return_token_ids": true, "logprobs": random.below(3)});
     let more = match i % 8 {
         0 => json!({"temperature": 0}),
         1 => json!({"temperature": 1.3, "top_k": 20, "n": 2}),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// Longer than any test's server takes for anything, on two busy cores.
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
-    stderr: mpsc::Receiver<String>,
+    stderr: Mutex<mpsc::Receiver<String>>,
 }
 
 /// What came back.
@@ -76,7 +76,7 @@ impl Server {
         let (sender, stderr) = mpsc::channel();
         let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut server = Self { child, address: String::new(), stderr };
+        let mut server = Self { child, address: String::new(), stderr: Mutex::new(stderr) };
         let line = server.wait_for_line("serving ");
         let (_, address) = line.split_once("http://").expect("an address");
         server.address = address.split(' ').next().expect("an address").to_owned();
@@ -89,7 +89,7 @@ impl Server {
         let mut seen = String::new();
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let line = self.stderr.recv_timeout(left);
+            let line = self.stderr.lock().expect("no panic").recv_timeout(left);
             let line = line.unwrap_or_else(|_| panic!("no line with {part:?} after: {seen}"));
             if line.contains(part) {
                 return line;
@@ -100,7 +100,7 @@ impl Server {
 
     /// What was said on standard error since the last look.
     pub(crate) fn said(&self) -> String {
-        self.stderr.try_iter().map(|line| line + "\n").collect()
+        self.stderr.lock().expect("no panic").try_iter().map(|line| line + "\n").collect()
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

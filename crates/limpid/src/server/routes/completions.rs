@@ -17,6 +17,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+/// Steps of a request that bring no token: its start, its prompt, its end.
+const SPARE_STEPS: usize = 16;
+
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/v1/completions", post(completions))
@@ -77,7 +80,10 @@ async fn answer(app: &Arc<App>, endpoint: Endpoint, body: Bytes) -> Result<Respo
     for request in &mut ask.requests {
         (request.accepted_at, request.tokenized_at) = (accepted_at, tokenized_at);
     }
-    let ticket = ready.engine.submit(ask.requests.clone()).await?;
+    // Whole answers are read by ourselves: room for all of their steps.
+    let n_steps = ask.requests.len() * (ready.context_length + SPARE_STEPS);
+    let buffer_len = if ask.stream.is_some() { app.options.stream_buffer } else { n_steps };
+    let ticket = ready.engine.submit(ask.requests.clone(), buffer_len).await?;
     let id = answer_id(endpoint);
     let head = Head::new(&ask, id.clone(), now().as_secs());
     let (path, log) = (endpoint.path(), app.options.log);

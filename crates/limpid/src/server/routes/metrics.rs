@@ -21,7 +21,8 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     get,
     path = "/metrics",
     responses(
-        (status = 200, description = "The metrics in Prometheus' text format", body = String, content_type = "application/openmetrics-text"),
+        (status = 200, description = "The metrics in Prometheus' text format", body = String,
+         content_type = "application/openmetrics-text"),
         (status = "4XX", description = "What is wrong with the request", body = Failure),
         (status = "5XX", description = "The server could not", body = Failure)
     )
