@@ -40,7 +40,9 @@ def test_stream(client):
     assert chunks[-2].choices[0].finish_reason == "length"
     assert chunks[-1].choices == [] and chunks[-1].usage == whole.usage
     with client.chat.completions.stream(**ASK) as stream:
-        assert stream.get_final_completion().choices[0].message.content == text
+        for _ in stream:
+            pass
+        assert stream.current_completion_snapshot.choices[0].message.content == text
 
 
 def test_leaving(client):

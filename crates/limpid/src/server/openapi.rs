@@ -6,9 +6,8 @@
 
 use super::routes::{completions, health, metrics, models, tokenize};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use utoipa::openapi::OpenApi as Document;
 use utoipa::{OpenApi, ToSchema};
 
 #[derive(OpenApi)]
@@ -32,8 +31,11 @@ use utoipa::{OpenApi, ToSchema};
 )]
 struct Api;
 
-pub(super) fn document() -> Document {
-    Api::openapi()
+/// With the names of the model that is served.
+pub(super) fn document(model_names: &[String]) -> Value {
+    let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
+    document["components"]["schemas"]["Common"]["properties"]["model"]["enum"] = json!(model_names);
+    document
 }
 
 /// What both kinds of completions take.
