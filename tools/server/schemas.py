@@ -19,7 +19,8 @@ PATHS = ["/completions", "/chat/completions"]
 
 def run(description, url, cases, *more):
     command = [pathlib.Path(sys.executable).parent / "schemathesis", "run", description, "--url", url]
-    command += ["--checks", CHECKS, "--max-examples", str(cases), "--seed", "1", "--phases", "examples,coverage,fuzzing"]
+    command += ["--checks", CHECKS, "--max-examples", str(cases), "--seed", "1"]
+    command += ["--phases", "examples,coverage,fuzzing"]
     # A request may leave out how long its answer gets, and get all that the context has room for.
     command += ["--request-timeout", "60", *more]
     return subprocess.run(list(map(str, command))).returncode == 0
