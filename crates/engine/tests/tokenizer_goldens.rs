@@ -51,6 +51,10 @@ fn check(tokenizer: &Tokenizer, case: &Case) -> Result<(), String> {
     equal("ids with BOS", encode(Specials::Parse, tokenizer.special().add_bos), &with_special)?;
     equal("ids as text", encode(Specials::Text, false), case.as_text.as_ref().unwrap_or(&case.ids))?;
 
+    let n_ids = tokenizer.encode(&case.text, Specials::Parse, true).map_or(case.ids.len(), |ids| ids.len());
+    if tokenizer.fewest_ids(&case.text) > n_ids.min(case.ids.len().max(1)) {
+        return Err(format!("fewest ids of {:?}: {}", case.text, tokenizer.fewest_ids(&case.text)));
+    }
     let ids: Vec<TokenId> = case.ids.iter().copied().map(TokenId).collect();
     let decoded = case.decoded.as_ref().unwrap_or(&case.text);
     let without_special = case.decoded_without_special.as_ref().unwrap_or(decoded);
