@@ -231,6 +231,25 @@ fn cancelled_and_late_searches_give_all_back() {
 }
 
 #[test]
+fn a_search_that_is_late_tells_the_texts_that_it_has() {
+    // While the prompt is computed there is one beam, of no tokens: one text, though two are asked for.
+    let prompt = [3; 200];
+    let limited = |ms| {
+        let time_limit = Some(std::time::Duration::from_millis(ms));
+        run_alone(fake(&config()), Request { time_limit, decoding: beams(2), ..greedy(&prompt, 40) })
+    };
+    let early = limited(6);
+    assert_eq!((early.started, early.finished().reason.clone()), (true, FinishReason::TimeLimit));
+    assert_eq!(early.all_tokens(), [vec![]]);
+    assert_eq!(early.texts[&0].reason, Some(FinishReason::TimeLimit));
+    assert_eq!(early.finished().usage.completion_tokens, 0);
+    let waiting = limited(1);
+    assert_eq!((waiting.started, waiting.texts.len()), (false, 0));
+    let late = limited(60);
+    assert_eq!((late.finished().reason.clone(), late.texts.len()), (FinishReason::TimeLimit, 2));
+}
+
+#[test]
 fn pages_are_shared_up_to_the_prompts_last() {
     // 8 sequences of 200 + 8 positions: 3 whole pages shared, and one of each.
     let config = EngineConfig { n_pages: 11, prefill_chunk: 100, ..config() };

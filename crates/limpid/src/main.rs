@@ -6,6 +6,7 @@
 //! - `machine`: cores and memory.  `console`, `progress`: standard error.  `output`: standard output.
 //! - `interrupt`: Ctrl-C.  `units`: how numbers are written.  `line`: how messages are.  `error`: exit codes.
 
+mod breakers;
 mod cli;
 mod console;
 mod error;

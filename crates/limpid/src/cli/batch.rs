@@ -84,6 +84,7 @@ pub(crate) fn run(args: &BatchArgs) -> Result<ExitCode, CliError> {
     // Only now: a model that cannot be loaded destroys no earlier answers.
     let answers = Answers::create(&args.output, &lines)?;
     interrupt.loading_is_done();
+    let translator = translator.with_context(engine.context_length());
     let progress = Progress::start(&console, "batch", Unit::Requests);
     let n_sequences = args.sequences;
     let batch =
@@ -120,6 +121,7 @@ impl BatchArgs {
             max_logit_rows: self.sequences + PROMPT_LOGIT_ROWS,
             n_sequences: self.sequences,
             n_shared: 0,
+            n_texts: 2 * self.sequences,
         };
         let context_length = self.context_length(file, &sizing)?;
         let limits = sizing.limits(context_length);

@@ -1,5 +1,6 @@
 //! From a request's JSON to the engine's request.
 
+use super::accepted::accept_usual;
 use super::fields::{ApiError, Fields};
 use super::sampling::{context_overflow, decoding, defaults, logprobs_mode, sampling, stop, token_ids};
 use crate::error::CliError;
@@ -8,7 +9,7 @@ use crate::prompt::{encode_messages, encode_raw};
 use limpid_engine::TokenId;
 use limpid_engine::chat::{ChatTemplate, Message};
 use limpid_engine::decode::LogprobParams;
-use limpid_engine::engine::Request;
+use limpid_engine::engine::{ContextOverflow, Request};
 use limpid_engine::sampling::Defaults;
 use limpid_engine::tokenizer::Tokenizer;
 use serde_json::Value;
@@ -48,13 +49,20 @@ pub(crate) struct Translator {
     tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
     defaults: Defaults,
+    context_length: Option<usize>,
 }
 
 impl Translator {
     pub(crate) fn new(file: &ModelFile, tokenizer: Arc<Tokenizer>) -> Result<Self, CliError> {
         let metadata = file.weights.metadata();
-        let defaults = defaults(Defaults::of(metadata)?);
-        Ok(Self { tokenizer, template: ChatTemplate::of(metadata)?, defaults })
+        let defaults = defaults(Defaults::of(metadata, file.config.vocab_size)?);
+        Ok(Self { tokenizer, template: ChatTemplate::of(metadata)?, defaults, context_length: None })
+    }
+
+    /// From now on a prompt that is far too long for the context is refused before it is tokenized, which may take many
+    /// seconds.
+    pub(crate) fn with_context(self, context_length: usize) -> Self {
+        Self { context_length: Some(context_length), ..self }
     }
 
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
@@ -71,21 +79,25 @@ impl Translator {
                 "`stream` is true: an answer here comes as a whole",
             ));
         }
+        let context_overflow = context_overflow(&mut fields)?;
+        // A prompt that may be cut is cut token by token.
+        let most = self.context_length.filter(|_| context_overflow == ContextOverflow::Error);
         let prompt = match endpoint {
-            Endpoint::Completions => self.prompt(&mut fields)?,
-            Endpoint::ChatCompletions => self.conversation(&mut fields)?,
+            Endpoint::Completions => self.prompt(&mut fields, most)?,
+            Endpoint::ChatCompletions => self.conversation(&mut fields, most)?,
         };
         let decoding = decoding(&mut fields)?;
-        let sampling = sampling(&mut fields, &self.defaults, &decoding, seed)?;
+        let sampling = sampling(&mut fields, &self.defaults, &decoding, &self.tokenizer, seed)?;
         let echoes = endpoint == Endpoint::Completions && fields.flag("echo")?.unwrap_or(false);
         let request = Request {
             stop: stop(&mut fields)?,
             max_tokens: max_tokens(&mut fields, endpoint)?,
-            context_overflow: context_overflow(&mut fields)?,
+            context_overflow,
             logprobs: logprobs(&mut fields, endpoint, echoes)?,
             decoding,
             ..Request::new(prompt, sampling)
         };
+        accept_usual(&mut fields, endpoint)?;
         fields.end()?;
         Ok(Ask { request, endpoint, model, echoes })
     }
@@ -96,29 +108,35 @@ impl Translator {
     }
 
     /// A string or token ids; OpenAI's lists of prompts are as many requests.
-    fn prompt(&self, fields: &mut Fields) -> Result<Vec<TokenId>, ApiError> {
+    fn prompt(&self, fields: &mut Fields, most: Option<usize>) -> Result<Vec<TokenId>, ApiError> {
         const EXPECTED: &str = "one string, or one list of token ids,";
         match fields.take("prompt") {
             None => Err(fields.missing("prompt", EXPECTED)),
             Some(Value::String(text)) => {
-                encode_raw(&text, &self.tokenizer).map_err(|error| unreadable("prompt", &error))
+                encode_raw(&text, &self.tokenizer, most).map_err(|error| unreadable("prompt", &error))
             }
             Some(value) => token_ids(&value).ok_or_else(|| fields.wrong("prompt", &value, EXPECTED)),
         }
     }
 
-    fn conversation(&self, fields: &mut Fields) -> Result<Vec<TokenId>, ApiError> {
+    fn conversation(&self, fields: &mut Fields, most: Option<usize>) -> Result<Vec<TokenId>, ApiError> {
         let messages = match fields.take("messages") {
             None => return Err(fields.missing("messages", "a list of messages")),
             Some(Value::Array(messages)) => messages,
             Some(other) => return Err(fields.wrong("messages", &other, "a list of messages")),
         };
+        if messages.is_empty() {
+            return Err(ApiError::invalid(
+                Some("messages"),
+                "`messages` is empty: one message or more is expected",
+            ));
+        }
         let messages = messages.into_iter().enumerate().map(message).collect::<Result<Vec<_>, _>>()?;
         let Some(template) = &self.template else {
             let message = "the model has no chat template: use /v1/completions";
             return Err(ApiError::invalid(Some("messages"), message));
         };
-        encode_messages(template, &messages, BTreeMap::new(), &self.tokenizer)
+        encode_messages(template, &messages, BTreeMap::new(), &self.tokenizer, most)
             .map_err(|error| unreadable("messages", &error))
     }
 }
@@ -127,9 +145,13 @@ fn unreadable(param: &str, error: &CliError) -> ApiError {
     ApiError::invalid(Some(param), error.to_string())
 }
 
+/// Who can speak, in OpenAI's API. Which of them a model knows is its template's to say.
+const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
+
 fn message((i, value): (usize, Value)) -> Result<Message, ApiError> {
     let mut fields = Fields::new(value, &format!("messages[{i}]."))?;
-    let role = fields.text("role")?.ok_or_else(|| fields.missing("role", "a string"))?;
+    let roles = ROLES.map(|role| (role, role));
+    let role = fields.name("role", &roles)?.ok_or_else(|| fields.missing("role", "a string"))?.to_owned();
     let content = fields.read("content", "a string, or a list of text parts,", content)?;
     let content = content.ok_or_else(|| fields.missing("content", "a string"))?;
     fields.end()?;
@@ -178,7 +200,7 @@ fn logprobs(fields: &mut Fields, endpoint: Endpoint, echoes: bool) -> Result<Log
         },
     };
     let prompt = fields.count("prompt_logprobs")?.or(if echoes { output } else { None });
-    let logprobs = LogprobParams { output, prompt, mode: logprobs_mode(fields)? };
+    let logprobs = LogprobParams { output, prompt, mode: logprobs_mode(fields, output.is_some())? };
     logprobs.validate()?;
     Ok(logprobs)
 }
