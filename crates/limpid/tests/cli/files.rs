@@ -95,6 +95,19 @@ fn a_chat_template_that_fails_names_its_model() {
 }
 
 #[test]
+fn a_template_that_skips_what_the_system_says_is_told() {
+    let folder = Folder::new(SMALL);
+    let template = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}";
+    std::fs::write(folder.file("chat_template.jinja"), template).unwrap();
+    let run = ["run", "-m", folder.as_str(), "-n", "1", "a"];
+    let parts =
+        ["leaves message 0 out, counted from 0: it has no place for the role system; let the user say it"];
+    expect_error(&[&run[..], &["--system", "Be brief."]].concat(), 1, &parts);
+    assert_eq!(limpid(&run).code, 0);
+    assert_eq!(limpid(&[&run[..], &["--system", " "]].concat()).code, 0, "nothing is lost");
+}
+
+#[test]
 fn windows_are_named_in_the_table_of_contexts() {
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/tests/goldens/mistral_window/hf");
     let text = limpid(&["inspect", golden, "--context", "64"]).success().stdout;
