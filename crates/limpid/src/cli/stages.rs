@@ -27,7 +27,7 @@ impl Stage {
         let is_kept = |id: &u32| kept.binary_search_by_key(id, |candidate| candidate.id.0).is_ok();
         let all = before.map_or(&[][..], |before| &before.probs);
         let removed = all.iter().map(|&(id, _)| id).filter(|id| !is_kept(id)).collect();
-        // Adding 0 makes -0 of 0: they are equal.
+        // Adding 0 makes 0 of -0: they are equal.
         let order = |a: &Candidate, b: &Candidate| (b.logit + 0.0).total_cmp(&(a.logit + 0.0));
         kept.sort_by(|a, b| order(a, b).then(a.id.cmp(&b.id)));
         let probs = kept.into_iter().map(|candidate| (candidate.id.0, candidate.p)).collect();
