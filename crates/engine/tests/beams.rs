@@ -7,7 +7,7 @@ use harness::{Outcome, TickingClock, run_alone, run_to_end};
 use limpid_engine::TokenId;
 use limpid_engine::decode::{BeamParams, Choices, Decoding, EarlyStopping, LogprobParams, LogprobsMode};
 use limpid_engine::engine::{Engine, EngineConfig, EventKind, Events, Request, SubmitError};
-use limpid_engine::sampling::{FinishReason, IgnoreEos, SamplingParams};
+use limpid_engine::sampling::{FinishReason, IgnoreEos, SamplingParams, StopParams};
 use limpid_engine::tokenizer::Tokenizer;
 use limpid_engine::trace::NoTrace;
 use limpid_engine::weights::WeightsFile;
@@ -219,15 +219,42 @@ fn cancelled_and_late_searches_give_all_back() {
     assert!(!cancelled.tokens.is_empty());
     assert_eq!(cancelled.finished().usage.completion_tokens, cancelled.tokens.len(), "what all agreed on");
     let limited = Request { time_limit: Some(std::time::Duration::from_millis(12)), ..request.clone() };
-    let late = run_alone(fake(&config()), limited);
+    let late = run_alone(fake(&config()), limited.clone());
     assert_eq!(late.finished().reason, FinishReason::TimeLimit);
     assert_eq!(late.texts.len(), 4);
     let n = late.tokens.len();
     assert!(n > 0 && n < 40);
+    // What was held back, since it could begin a stop string, is released then.
+    let last = late.text.chars().last().expect("a text");
+    let stop = StopParams { stop: vec![format!("{last}~")], ..StopParams::default() };
+    let held = run_alone(fake(&config()), Request { stop, ..limited });
+    assert_eq!((held.all_tokens(), &held.text), (late.all_tokens(), &late.text));
     // What ran counts as finished, as at a length limit.
     let short = run_alone(fake(&config()), Request { max_tokens: Some(n), ..request });
     assert_eq!(late.all_tokens(), short.all_tokens());
     assert_eq!(late.text, short.text);
+}
+
+#[test]
+fn a_search_that_is_late_tells_the_texts_that_it_has() {
+    // While the prompt is computed there is one beam, of no tokens: one text, though two are asked for.
+    let prompt = [3; 200];
+    let limited = |ms| {
+        let time_limit = Some(std::time::Duration::from_millis(ms));
+        let beams = BeamParams { num_return_sequences: 2, length_penalty: 1.0, ..BeamParams::new(2) };
+        let decoding = Decoding::Beams(beams);
+        run_alone(fake(&config()), Request { time_limit, decoding, ..greedy(&prompt, 40) })
+    };
+    let early = limited(6);
+    assert_eq!((early.started, early.finished().reason.clone()), (true, FinishReason::TimeLimit));
+    assert_eq!(early.all_tokens(), [vec![]]);
+    assert_eq!(early.texts[&0].reason, Some(FinishReason::TimeLimit));
+    assert_eq!(early.texts[&0].score, Some(0.0), "of no tokens");
+    assert_eq!(early.finished().usage.completion_tokens, 0);
+    let waiting = limited(1);
+    assert_eq!((waiting.started, waiting.texts.len()), (false, 0));
+    let late = limited(60);
+    assert_eq!((late.finished().reason.clone(), late.texts.len()), (FinishReason::TimeLimit, 2));
 }
 
 #[test]

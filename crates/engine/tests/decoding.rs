@@ -218,7 +218,13 @@ fn a_prompt_that_is_too_long_is_cut_as_asked() {
         small().submit(asked).unwrap_err().to_string()
     };
     assert!(refused(ContextOverflow::Error, 1).contains("45 tokens"));
-    assert!(refused(ContextOverflow::TruncateLeft, 40).contains("45 tokens"), "no prompt would fit");
+    for max_tokens in [40, 41] {
+        let error = refused(ContextOverflow::TruncateLeft, max_tokens);
+        assert!(error.contains("holds 40, prompt included: nothing of the prompt could stay"), "{error}");
+        assert!(error.contains("Lower max_tokens below 40"), "{error}");
+    }
+    let longest = Request { context_overflow: ContextOverflow::TruncateLeft, ..endless(&prompt, 39) };
+    assert_eq!(dropped(&run_alone(small(), longest)), Some((0, prompt.len() - 1)), "one token stays");
 }
 
 #[test]

@@ -29,3 +29,17 @@ fn sizes_beyond_all_memory_do_not_wrap() {
     let plan = MemoryPlan::new(&file, &config, Compute::F32, KvFormat::F32, 2).expect("a plan");
     assert_eq!(plan.kv(usize::MAX, 1), usize::MAX);
 }
+
+#[test]
+fn what_texts_keep_grows_with_their_number_and_length() {
+    use limpid_engine::engine::bytes_of_sequences;
+    // 4 bytes of a token, 4 of its log-probability, 8 of where its alternatives end, 12 of a count.
+    assert_eq!(bytes_of_sequences(1, 10, 100), 10 * 28);
+    assert_eq!(
+        bytes_of_sequences(8, 1000, 100),
+        8 * (1000 * 16 + 200 * 12),
+        "the vocabulary bounds the counts"
+    );
+    assert_eq!(bytes_of_sequences(0, 1000, 100), 0);
+    assert_eq!(bytes_of_sequences(2, usize::MAX, 100), usize::MAX);
+}

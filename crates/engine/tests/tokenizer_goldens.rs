@@ -51,6 +51,9 @@ fn check(tokenizer: &Tokenizer, case: &Case) -> Result<(), String> {
     equal("ids with BOS", encode(Specials::Parse, tokenizer.special().add_bos), &with_special)?;
     equal("ids as text", encode(Specials::Text, false), case.as_text.as_ref().unwrap_or(&case.ids))?;
 
+    if tokenizer.fewest_ids(&case.text) > case.ids.len() {
+        return Err(format!("fewest ids of {:?}: {}", case.text, tokenizer.fewest_ids(&case.text)));
+    }
     let ids: Vec<TokenId> = case.ids.iter().copied().map(TokenId).collect();
     let decoded = case.decoded.as_ref().unwrap_or(&case.text);
     let without_special = case.decoded_without_special.as_ref().unwrap_or(decoded);
@@ -83,6 +86,7 @@ fn check_all(name: &str) {
     for model in models {
         let file = WeightsFile::open(&goldens().join(model)).unwrap();
         let tokenizer = Tokenizer::new(file.metadata()).unwrap();
+        assert!(tokenizer.most_bytes_per_id().is_some(), "{model}: all bytes of a text end up in its ids");
         let failed = golden.cases.iter().filter_map(|case| check(&tokenizer, case).err());
         failures.extend(failed.map(|failure| format!("{model}: {failure}")));
     }

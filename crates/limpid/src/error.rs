@@ -94,7 +94,7 @@ impl From<SubmitError> for CliError {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::Param(error) => Self::Param(error),
-            SubmitError::TooLong { .. } => {
+            SubmitError::TooLong { .. } | SubmitError::NoRoomForPrompt { .. } => {
                 Self::usage(error.to_string().replace("max_tokens", "--max-tokens"))
             }
             other => Self::Submit(other),

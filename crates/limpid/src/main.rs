@@ -7,6 +7,7 @@
 //! - `openai`: OpenAI's API as data.  `driver`: the bridge to the engine's thread.  `metrics`, `server`: HTTP.
 //! - `interrupt`: Ctrl-C.  `units`: how numbers are written.  `line`: how messages are.  `error`: exit codes.
 
+mod breakers;
 mod cli;
 mod console;
 mod driver;

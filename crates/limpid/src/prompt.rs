@@ -98,7 +98,7 @@ impl Prompt {
     pub(crate) fn encode(self, file: &ModelFile, tokenizer: &Tokenizer) -> Result<Vec<TokenId>, CliError> {
         match self {
             Self::Ids(ids) => Ok(ids),
-            Self::Raw(text) => encode_raw(&text, tokenizer),
+            Self::Raw(text) => encode_raw(&text, tokenizer, None),
             Self::Chat { user, system, template_args } => match ChatTemplate::of(file.weights.metadata())? {
                 Some(template) => encode_chat(&template, user, system, template_args, tokenizer),
                 None if system.is_some() || !template_args.is_empty() => {
@@ -108,14 +108,20 @@ impl Prompt {
                         file.name()
                     )))
                 }
-                None => encode_raw(&user, tokenizer),
+                None => encode_raw(&user, tokenizer, None),
             },
         }
     }
 }
 
-/// Special tokens are read, and BOS comes first where the model wants it.
-pub(crate) fn encode_raw(text: &str, tokenizer: &Tokenizer) -> Result<Vec<TokenId>, CliError> {
+/// Special tokens are read, and BOS comes first where the model wants it. `most`: a text that must become more tokens
+/// is refused before it is cut up.
+pub(crate) fn encode_raw(
+    text: &str,
+    tokenizer: &Tokenizer,
+    most: Option<usize>,
+) -> Result<Vec<TokenId>, CliError> {
+    check_size(text, tokenizer, most)?;
     Ok(tokenizer.encode(text, Specials::Parse, tokenizer.special().add_bos)?)
 }
 
@@ -129,21 +135,57 @@ fn encode_chat(
     let message = |role: &str, content| Message { role: role.to_owned(), content };
     let messages: Vec<_> =
         system.map(|text| message("system", text)).into_iter().chain([message("user", user)]).collect();
-    encode_messages(template, &messages, args, tokenizer)
+    encode_messages(template, &messages, args, tokenizer, None)
 }
 
-/// A conversation, as the model's template writes it, up to where the model is to go on.
+/// A conversation, as the model's template writes it, up to where the model is to go on. `most` as for raw texts.
 pub(crate) fn encode_messages(
     template: &ChatTemplate,
     messages: &[Message],
     args: BTreeMap<String, serde_json::Value>,
     tokenizer: &Tokenizer,
+    most: Option<usize>,
 ) -> Result<Vec<TokenId>, CliError> {
     let tokens = TemplateTokens::new(tokenizer);
     args.keys().try_for_each(|name| template.check_argument(name, &tokens))?;
     let options = RenderOptions { args, now: Some(local_time()), ..RenderOptions::new(&tokens) };
     let rendered = template.render(messages, &options)?;
+    let text = rendered.text();
+    check_instructions(messages, &text)?;
+    check_size(&text, tokenizer, most)?;
     Ok(tokenizer.encode_rendered(&rendered)?)
+}
+
+/// Refuses a text that must become more than `most` tokens, in no time.
+fn check_size(text: &str, tokenizer: &Tokenizer, most: Option<usize>) -> Result<(), CliError> {
+    let (fewest, Some(most)) = (tokenizer.fewest_ids(text), most) else { return Ok(()) };
+    if fewest <= most {
+        return Ok(());
+    }
+    let per_token = tokenizer.most_bytes_per_id().unwrap_or_default();
+    Err(CliError::failure(format!(
+        "the prompt has {} bytes, which are {} tokens at least, as no token stands for more than {per_token} bytes, \
+         and the context holds {}. Shorten the prompt",
+        units::count(text.len()),
+        units::count(fewest),
+        units::count(most),
+    )))
+}
+
+/// Refuses instructions that a template has no place for: many skip roles that they do not know in silence. (What
+/// others say may be cut on purpose, such as earlier reasoning.)
+fn check_instructions(messages: &[Message], rendered: &str) -> Result<(), CliError> {
+    let is_lost = |message: &Message| {
+        matches!(message.role.as_str(), "system" | "developer") && !rendered.contains(message.content.trim())
+    };
+    match messages.iter().position(is_lost) {
+        None => Ok(()),
+        Some(i) => Err(CliError::failure(format!(
+            "the model's chat template leaves message {i} out, counted from 0: it has no place for the role {}; let \
+             the user say it",
+            messages[i].role
+        ))),
+    }
 }
 
 /// For templates that tell the model what day it is.

@@ -3,6 +3,7 @@
 use crate::error::CliError;
 use crate::machine::AvailableMemory;
 use crate::units;
+use limpid_engine::engine::bytes_of_sequences;
 use limpid_engine::model::{BatchLimits, MemoryPlan};
 
 /// Of the memory that is available, an open-ended run leaves this part to others.
@@ -17,6 +18,8 @@ pub(crate) struct Sizing<'a> {
     /// Sequences of the same length, side by side, and how many tokens at their beginning they share.
     pub(crate) n_sequences: usize,
     pub(crate) n_shared: usize,
+    /// Texts whose tokens and log-probabilities are kept: none where nothing is generated, two for each beam.
+    pub(crate) n_texts: usize,
 }
 
 /// Bytes for sequences of a certain length.
@@ -73,7 +76,9 @@ impl Sizing<'_> {
     pub(crate) fn need(&self, n: usize) -> Need {
         let limits = self.limits(n);
         let kv = self.plan.kv_of_forks(self.n_sequences, self.n_shared, n, limits.max_rows);
-        Need { weights: self.plan.weights(), kv, workspace: self.plan.workspace(limits) }
+        let texts = bytes_of_sequences(self.n_texts, n, self.plan.vocab_size());
+        let workspace = self.plan.workspace(limits).saturating_add(texts);
+        Need { weights: self.plan.weights(), kv, workspace }
     }
 
     /// The most positions up to `most` that fit into what is available, less the part that is left to others; 0 if not

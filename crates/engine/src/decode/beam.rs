@@ -79,7 +79,9 @@ impl BeamCandidate {
     /// Whether it ranks before `other`.
     fn beats(&self, other: &Self) -> bool {
         let ranks = other.total.total_cmp(&self.total).then(self.beam.cmp(&other.beam));
-        ranks.then(other.logit.total_cmp(&self.logit)).then(self.id.cmp(&other.id)).is_lt()
+        // Adding 0 makes 0 of -0: they are equal.
+        let by_logit = (other.logit + 0.0).total_cmp(&(self.logit + 0.0));
+        ranks.then(by_logit).then(self.id.cmp(&other.id)).is_lt()
     }
 }
 
@@ -235,6 +237,9 @@ mod tests {
         offer(&mut beams, 1, -1.0, &[-1.0, -1.0]);
         offer(&mut beams, 0, -1.0, &[-1.0, -1.0]);
         assert_eq!(found(&beams), [(0, 0), (0, 1), (1, 0), (1, 1)]);
+        let mut beams = search(BeamParams::new(1), 0);
+        beams.offer(0, 0.0, [TokenId(0), TokenId(1)].into_iter().zip([-1.0; 2]), &[-1.0; 2], &[-0.0, 0.0]);
+        assert_eq!(found(&beams), [(0, 0), (0, 1)], "0 and -0 are equal");
         let mut beams = search(BeamParams::new(1), 0);
         let ids = [TokenId(0), TokenId(1)];
         beams.offer(0, 0.0, ids.into_iter().zip([-1.0, -1.0]), &[-1.0, -1.0], &[5.0, 5.5]);

@@ -182,6 +182,21 @@ mod tests {
         Cpu::new(Isa::Portable, 1)
     }
 
+    #[test]
+    fn a_copy_is_equal_and_goes_on_as_the_original() {
+        let mut logprobs = Logprobs::new(2, 2);
+        assert!(logprobs.push(&cpu(), &[1.0, 2.0, 3.0], TokenId(0)));
+        let mut copy = Logprobs::new(2, 0);
+        copy.push_known(-1.0);
+        copy.copy_from(&logprobs);
+        assert_eq!(copy, logprobs);
+        for one in [&mut copy, &mut logprobs] {
+            assert!(one.push(&cpu(), &[3.0, 2.0, 1.0], TokenId(1)));
+        }
+        assert_eq!(copy, logprobs);
+        assert_eq!(copy.get(1).top.len(), 2);
+    }
+
     fn top(logits: &[f32], id: u32, n_top: usize) -> (f32, Vec<u32>) {
         let mut logprobs = Logprobs::new(1, n_top);
         assert!(logprobs.push(&cpu(), logits, TokenId(id)));

@@ -16,9 +16,10 @@ pub struct Event<'a> {
 }
 
 /// What happened. A request's events come in this order: started, the prompt's log-probabilities, any number of tokens
-/// and texts, an end for each of its texts, finished. `choice` counts a request's texts; the text of one is the
-/// concatenation of all that is told of it. Of texts that are compared before they are known (best_of, beams) choice 0
-/// is the best; what all beams agree on is told early, all else at the end.
+/// and texts, an end for each of its texts, finished; of one that never started, the last alone. `choice` counts a
+/// request's texts; the text of one is the concatenation of all that is told of it. Of texts that are compared before
+/// they are known (best_of, beams) choice 0 is the best; what all beams agree on is told early, all else at the end. A
+/// search that is out of time gives the texts that it has, which may be fewer than were asked for.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum EventKind<'a> {
     /// The request left the queue. `dropped`: what of its prompt was too much for the context.
@@ -48,7 +49,8 @@ pub struct Finished {
     pub timings: RequestTimings,
 }
 
-/// What went wrong with one request; the others go on.
+/// What went wrong with one request; the others go on. An error in one of its texts ends all of its texts, since their
+/// logits are those of one model and one prompt: those that had ended before keep their own reasons.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum RequestError {
     #[error(transparent)]

@@ -20,6 +20,7 @@ pub use event::{Event, EventKind, Events, Finished, RequestError, Usage};
 pub use request::{
     ContextOverflow, ConversationId, Dropped, LengthLimit, PromptLimits, Request, RequestId, SubmitError,
 };
+pub use sequence::bytes_of_sequences;
 
 use crate::TokenId;
 use crate::decode::Decoding;
@@ -143,7 +144,7 @@ impl Engine {
         let Request { mut prompt, sampling, stop, max_tokens: asked, decoding, .. } = request;
         let width = decoding.width();
         let limits = self.limits(prompt.len(), width);
-        let dropped = limits.fit_prompt(&mut prompt, asked, request.context_overflow);
+        let dropped = limits.fit_prompt(&mut prompt, asked, request.context_overflow)?;
         limits.check_prompt(&prompt)?;
         // A shorter prompt is fewer pages that all share.
         let limits = self.limits(prompt.len(), width);
@@ -217,6 +218,11 @@ impl Engine {
         }
         self.compute(events, recorder);
         self.end_finished(events);
+    }
+
+    /// The longest sequence, prompt and output.
+    pub fn context_length(&self) -> usize {
+        self.config.context_length
     }
 
     /// Whether a `step` would do nothing.

@@ -148,20 +148,27 @@ impl PromptLimits {
         if n_prompt > max_len { Err(SubmitError::PromptTooLong { n_prompt, limit, max_len }) } else { Ok(()) }
     }
 
-    /// Removes from a prompt that is too long what `overflow` says.
+    /// Removes from a prompt that is too long what `overflow` says. Refuses to drop all of it.
     pub fn fit_prompt(
         &self,
         prompt: &mut Vec<TokenId>,
         asked: Option<usize>,
         overflow: ContextOverflow,
-    ) -> Option<Dropped> {
-        let Dropped { start, n_tokens } = self.overflow(prompt.len(), asked, overflow)?;
-        prompt.drain(start..start + n_tokens);
-        Some(Dropped { start, n_tokens })
+    ) -> Result<Option<Dropped>, SubmitError> {
+        let &Self { limit, max_len, .. } = self;
+        if let Some(max_tokens) = asked.filter(|&asked| asked >= max_len)
+            && overflow != ContextOverflow::Error
+        {
+            return Err(SubmitError::NoRoomForPrompt { max_tokens, limit, max_len });
+        }
+        let dropped = self.overflow(prompt.len(), asked, overflow);
+        if let Some(Dropped { start, n_tokens }) = dropped {
+            prompt.drain(start..start + n_tokens);
+        }
+        Ok(dropped)
     }
 
-    /// What of a prompt is dropped so that `asked` tokens fit behind it; nothing where they do, or where no prompt
-    /// would leave room for them.
+    /// What of a prompt is dropped so that `asked` tokens fit behind it; nothing where they do.
     fn overflow(&self, n_prompt: usize, asked: Option<usize>, overflow: ContextOverflow) -> Option<Dropped> {
         let n_kept = match asked {
             Some(asked) => self.max_len.saturating_sub(asked),
@@ -227,6 +234,12 @@ pub enum SubmitError {
         tokens(*n_prompt), n_prompt.saturating_add(*max_tokens), max_len - n_prompt, or_enlarge(*limit)
     )]
     TooLong { n_prompt: usize, max_tokens: usize, limit: LengthLimit, max_len: usize },
+    /// The prompt may be cut, but not to nothing.
+    #[error(
+        "max_tokens is {max_tokens}, and {limit} holds {max_len}, prompt included: nothing of the prompt could stay. \
+         Lower max_tokens below {max_len}{}", or_enlarge(*limit)
+    )]
+    NoRoomForPrompt { max_tokens: usize, limit: LengthLimit, max_len: usize },
     #[error(transparent)]
     Param(#[from] ParamError),
     #[error("{max_waiting} requests are waiting already, the most that are let in; try again later")]

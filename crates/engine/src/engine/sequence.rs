@@ -5,8 +5,18 @@ use crate::TokenId;
 use crate::decode::{BeamCandidate, Hypothesis, Logprobs};
 use crate::kv::SeqId;
 use crate::model::{Batch, BatchRow, Want};
-use crate::sampling::{FinishReason, History};
+use crate::sampling::{FinishReason, History, TokenCount};
 use crate::tokenizer::Tokenizer;
+
+/// What `n` sequences of up to `max_len` positions keep beside their keys and values: tokens, how often each occurred,
+/// log-probabilities. A search keeps two for each of its beams, so that the next ones can be made out of them.
+pub fn bytes_of_sequences(n: usize, max_len: usize, vocab_size: usize) -> usize {
+    // Distinct tokens of the prompt, and of the output.
+    let n_counts = max_len.min(vocab_size.saturating_mul(2));
+    let of_position = size_of::<TokenId>() + size_of::<f32>() + size_of::<usize>();
+    let of_one = max_len.saturating_mul(of_position).saturating_add(n_counts * size_of::<TokenCount>());
+    of_one.saturating_mul(n)
+}
 
 pub(super) struct Sequence {
     /// Its keys and values.

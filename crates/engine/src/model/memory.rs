@@ -72,10 +72,16 @@ impl<'a> MemoryPlan<'a> {
         self.layout.groups.iter().map(of_group).fold(0, usize::saturating_add)
     }
 
-    /// The buffers of a forward pass, and those in which a token is chosen from its logits.
+    /// The buffers of a forward pass, and those in which a token is chosen from its logits (with log-probabilities, one
+    /// more number a token of the vocabulary).
     pub fn workspace(&self, limits: BatchLimits) -> usize {
         let forward = Workspace::bytes(self.config, &self.layout, limits, self.kinds, self.n_threads);
-        forward.saturating_add(Candidates::bytes_for(self.config.vocab_size))
+        let values = self.config.vocab_size.saturating_mul(size_of::<f32>());
+        forward.saturating_add(Candidates::bytes_for(self.config.vocab_size)).saturating_add(values)
+    }
+
+    pub fn vocab_size(&self) -> usize {
+        self.config.vocab_size
     }
 
     /// For comparison: the scores of all pairs of `n` positions in one layer, as f32, n_heads * n^2 of them. Limpid

@@ -375,3 +375,18 @@ fn gather(x: &mut Vec<f32>, kept: &[u32]) {
     }
     x.truncate(kept.len());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_p_of_a_mass_has_it_and_the_one_below_has_not() {
+        let full = 1u64 << mass::MASS_BITS;
+        for m in [1, 3, (1 << 24) + 1, (1 << 30) + 1, (1 << 31) + 129, full / 3, full - 1, full] {
+            let p = p_of(m);
+            assert!(mass::of(p) >= m && mass::of(p.next_down()) < m, "{m}: {p}");
+        }
+        assert_eq!(p_of(full + 1), 1.0);
+    }
+}

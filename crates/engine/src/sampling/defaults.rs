@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 
 use super::params::{ParamError, SamplingParams};
+use crate::TokenId;
 use crate::weights::{Metadata, gguf};
 
 /// Where a default comes from.
@@ -56,7 +57,9 @@ pub struct Defaults {
     pub top_k: Setting<u32>,
     pub min_p: Setting<f32>,
     pub repetition_penalty: Setting<f32>,
-    /// What else the files set, by the knob's name.
+    pub suppress_tokens: Setting<Vec<TokenId>>,
+    pub bad_words_ids: Setting<Vec<Vec<TokenId>>>,
+    /// What other numbers the files set, by the knob's name.
     pub others: Vec<(&'static str, Setting<f32>)>,
     /// All knobs but those above: off, or as in `others`.
     rest: SamplingParams,
@@ -73,14 +76,16 @@ impl Defaults {
             top_k: Setting { value: 0, source: Source::Limpid },
             min_p: Setting { value: 0.0, source: Source::Limpid },
             repetition_penalty: Setting { value: 1.0, source: Source::Limpid },
+            suppress_tokens: Setting { value: Vec::new(), source: Source::Limpid },
+            bad_words_ids: Setting { value: Vec::new(), source: Source::Limpid },
             others: Vec::new(),
             rest: SamplingParams::greedy(),
             not_followed: Vec::new(),
         }
     }
 
-    /// What a model's files suggest.
-    pub fn of(metadata: &Metadata) -> Result<Defaults, DefaultsError> {
+    /// What the files of a model with so many tokens suggest.
+    pub fn of(metadata: &Metadata, vocab_size: usize) -> Result<Defaults, DefaultsError> {
         let (path, read) = match metadata {
             Metadata::Gguf(gguf) => (gguf.path().to_owned(), Defaults::from_hints(gguf.iter())),
             Metadata::HuggingFace(hf) => (
@@ -90,7 +95,11 @@ impl Defaults {
                     .map_or_else(|| Ok(Defaults::limpid()), Defaults::from_generation_config),
             ),
         };
-        read.map_err(|error| DefaultsError { path, error })
+        let checked = read.and_then(|defaults| {
+            defaults.params(0).validate_ids(vocab_size)?;
+            Ok(defaults)
+        });
+        checked.map_err(|error| DefaultsError { path, error })
     }
 
     /// From the object in `generation_config.json`. Only keys that it spells out count (a null does not);
@@ -118,12 +127,13 @@ impl Defaults {
                 defaults.set_other(key, value, Source::GenerationConfig)?;
             }
         }
+        defaults.set_lists(config)?;
         for (key, value) in config.as_object().into_iter().flatten() {
             let off = CONFIG_OFF.iter().find(|(name, _)| name == key);
             let is_followed = match off {
                 Some(&(_, off)) => read(key)?.is_none_or(|value| value == off),
                 None => {
-                    let known = [&keys[..], &CONFIG_OTHERS, &CONFIG_SILENT].concat();
+                    let known = [&keys[..], &CONFIG_OTHERS, &CONFIG_LISTS, &CONFIG_SILENT].concat();
                     known.contains(&key.as_str()) || is_empty(value)
                 }
             };
@@ -196,6 +206,8 @@ impl Defaults {
             top_k: self.top_k.value,
             min_p: self.min_p.value,
             repetition_penalty: self.repetition_penalty.value,
+            suppress_tokens: self.suppress_tokens.value.clone(),
+            bad_words_ids: self.bad_words_ids.value.clone(),
             seed,
             ..self.rest.clone()
         }
@@ -225,6 +237,52 @@ impl Defaults {
             }
             // -1 saturates to 0: vLLM and llama.cpp write it for "off".
             self.top_k = Setting { value: value as u32, source };
+        }
+        Ok(())
+    }
+
+    /// The same error, of a value that no request gave: it says whose default it is.
+    pub fn blamed(&self, error: ParamError) -> ParamError {
+        match self.source_of(&error.name) {
+            None => error,
+            Some(source) => ParamError {
+                value: format!("{} by default ({source})", error.value),
+                allowed: format!("{}; set it yourself", error.allowed),
+                ..error
+            },
+        }
+    }
+
+    /// Where the value of a knob comes from, if there is a default.
+    fn source_of(&self, knob: &str) -> Option<Source> {
+        match knob {
+            "temperature" => Some(self.temperature.source),
+            "top_p" => Some(self.top_p.source),
+            "top_k" => Some(self.top_k.source),
+            "min_p" => Some(self.min_p.source),
+            "repetition_penalty" => Some(self.repetition_penalty.source),
+            "suppress_tokens" => Some(self.suppress_tokens.source),
+            "bad_words_ids" => Some(self.bad_words_ids.source),
+            _ => self.others.iter().find(|(name, _)| *name == knob).map(|(_, setting)| setting.source),
+        }
+    }
+
+    /// The knobs that are lists of tokens.
+    fn set_lists(&mut self, config: &Json) -> Result<(), ParamError> {
+        let source = Source::GenerationConfig;
+        let given = |key: &str| config.get(key).filter(|value| !is_empty(value));
+        if let Some(value) = given("suppress_tokens") {
+            let ids = token_ids(value).ok_or_else(|| {
+                ParamError::new(&format!("suppress_tokens ({source})"), value, "a list of token ids")
+            })?;
+            self.suppress_tokens = Setting { value: ids, source };
+        }
+        if let Some(value) = given("bad_words_ids") {
+            let words = value.as_array().and_then(|words| words.iter().map(token_ids).collect());
+            let words = words.ok_or_else(|| {
+                ParamError::new(&format!("bad_words_ids ({source})"), value, "a list of lists of token ids")
+            })?;
+            self.bad_words_ids = Setting { value: words, source };
         }
         Ok(())
     }
@@ -280,6 +338,9 @@ const HINTS_OTHERS: [(&str, &str); 4] = [
 /// Keys of generation_config.json that are called as the knobs are.
 const CONFIG_OTHERS: [&str; 4] = ["typical_p", "epsilon_cutoff", "eta_cutoff", "no_repeat_ngram_size"];
 
+/// Keys of generation_config.json that are lists of tokens.
+const CONFIG_LISTS: [&str; 2] = ["suppress_tokens", "bad_words_ids"];
+
 /// Keys of generation_config.json for what Limpid does not have, with the number that means "off".
 const CONFIG_OFF: [(&str, f64); 10] = [
     ("encoder_repetition_penalty", 1.0),
@@ -314,6 +375,11 @@ const CONFIG_SILENT: [&str; 16] = [
     "output_scores",
     "return_dict_in_generate",
 ];
+
+fn token_ids(value: &Json) -> Option<Vec<TokenId>> {
+    let id = |value: &Json| Some(TokenId(u32::try_from(value.as_u64()?).ok()?));
+    value.as_array()?.iter().map(id).collect()
+}
 
 /// A value that asks for nothing.
 fn is_empty(value: &Json) -> bool {

@@ -92,3 +92,21 @@ impl History {
         &self.counts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_equal_whatever_was_there() {
+        let ids = |ids: &[u32]| ids.iter().copied().map(TokenId).collect::<Vec<_>>();
+        let mut history = History::new(&ids(&[3, 1, 3]), 4, 10);
+        history.push(TokenId(7));
+        history.mirostat_mu = Some(2.5);
+        let mut copy = History::new(&ids(&[9]), 1, 10);
+        copy.push(TokenId(9));
+        copy.copy_from(&history);
+        assert_eq!(copy, history);
+        assert_eq!((copy.n_prompt(), copy.output()), (3, &ids(&[7])[..]));
+    }
+}

@@ -166,6 +166,12 @@ impl SamplerOrder {
         self.stages().iter().copied().filter(|stage| stage.on(params).is_some())
     }
 
+    /// The knobs that turn filters on, whatever the order.
+    pub(super) fn filters_on(params: &SamplingParams) -> impl Iterator<Item = &'static str> {
+        let is_filter = |stage: &Stage| !stage.is_penalty() && *stage != Temperature;
+        Stage::ALL.into_iter().filter(is_filter).filter_map(|stage| Some(stage.on(params)?.0))
+    }
+
     /// Refuses a stage named twice, mirostat anywhere but last, and a knob that is set and has no place.
     pub(super) fn validate(&self, params: &SamplingParams) -> Result<(), ParamError> {
         let stages = self.stages();

@@ -186,4 +186,9 @@ impl SamplingParams {
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0 && !self.has_dynatemp()
     }
+
+    /// The filters that are turned on, by the knobs that do it.
+    pub fn filters(&self) -> Vec<&'static str> {
+        SamplerOrder::filters_on(self).collect()
+    }
 }

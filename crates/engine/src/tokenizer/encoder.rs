@@ -59,6 +59,15 @@ impl Encoder {
         Encoder { algorithm, all_added, text_added }
     }
 
+    pub(super) fn algorithm(&self) -> &Algorithm {
+        &self.algorithm
+    }
+
+    /// Whether an added token takes the white space beside it, however much there is.
+    pub(super) fn takes_white_space(&self) -> bool {
+        self.all_added.get_added_tokens_decoder().values().any(|token| token.lstrip || token.rstrip)
+    }
+
     /// Appends the ids of `text`. Every `mark` in it is dropped once the added tokens are found: it keeps what looks
     /// like one from being read as one.
     pub(super) fn encode(

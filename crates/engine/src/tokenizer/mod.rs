@@ -3,6 +3,7 @@
 //! A tokenizer comes from a Hugging Face folder (tokenizer.json) or from GGUF metadata; both give the same
 //! [`Tokenizer`]. Encoding is the crate `tokenizers`, and our own SentencePiece for GGUF files; decoding is a table.
 
+mod bound;
 mod bpe;
 mod byte_level;
 mod detokenizer;
@@ -39,6 +40,8 @@ pub struct Tokenizer {
     vocab: Vocab,
     special: SpecialTokens,
     warnings: Vec<String>,
+    /// See [`bound::most_bytes`].
+    most_bytes: Option<usize>,
 }
 
 impl Tokenizer {
@@ -67,7 +70,8 @@ impl Tokenizer {
             warnings
                 .push("no EOS token is named: a text ends at its length limit or a stop string".to_string());
         }
-        Tokenizer { encoder, vocab, special, warnings }
+        let most_bytes = bound::most_bytes(&encoder, &vocab);
+        Tokenizer { encoder, vocab, special, warnings, most_bytes }
     }
 
     /// The ids of `text`. With `bos`, BOS stands before them exactly once, also if `text` begins with it; without
@@ -99,6 +103,22 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// No tokenization of `text` has fewer ids than this; 0 where that takes cutting it up. Takes no time.
+    pub fn fewest_ids(&self, text: &str) -> usize {
+        let bos = self.special.bos.map(|id| self.vocab.bytes(id)).filter(|bytes| !bytes.is_empty());
+        let mut bytes = text.as_bytes();
+        // Of several, one is kept.
+        while let Some(rest) = bos.and_then(|bos| bytes.strip_prefix(bos)) {
+            bytes = rest;
+        }
+        self.most_bytes.map_or(0, |most| bytes.len().div_ceil(most))
+    }
+
+    /// The most bytes of a text that one id can stand for, where that is known.
+    pub fn most_bytes_per_id(&self) -> Option<usize> {
+        self.most_bytes
+    }
+
     /// Of several BOS at the beginning, keeps one.
     fn keep_one_bos(&self, ids: &mut Vec<TokenId>) {
         let n_bos = ids.iter().take_while(|id| Some(**id) == self.special.bos).count();
@@ -128,6 +148,18 @@ impl Tokenizer {
     /// The bytes that a token stands for (a special token: its text). Empty for an id beyond the vocabulary.
     pub fn piece_bytes(&self, id: TokenId) -> &[u8] {
         self.vocab.bytes(id)
+    }
+
+    /// The tokens whose bytes have `text` in them, in ascending order; special tokens, which are no text, are left out.
+    /// None for an empty text.
+    pub fn tokens_with(&self, text: &str) -> Vec<TokenId> {
+        let text = text.as_bytes();
+        let has_text = |id: &TokenId| {
+            !text.is_empty()
+                && !self.is_special(*id)
+                && self.piece_bytes(*id).windows(text.len()).any(|part| part == text)
+        };
+        (0..self.vocab_size() as u32).map(TokenId).filter(has_text).collect()
     }
 
     /// Number of ids, holes included. The model's embedding may have more rows.

@@ -13,7 +13,7 @@ use crate::openai::{ApiError, Ask, Endpoint, Head, Translator, Whole};
 use crate::progress::{Progress, Unit};
 use crate::units;
 use clap::Args;
-use limpid_engine::engine::{Engine, EventKind, Events, RequestId};
+use limpid_engine::engine::{Clock, Engine, EventKind, Events, RequestId};
 use limpid_engine::trace::NoTrace;
 use lines::{Answers, Line, Lines};
 use serde_json::Value;
@@ -84,10 +84,19 @@ pub(crate) fn run(args: &BatchArgs) -> Result<ExitCode, CliError> {
     // Only now: a model that cannot be loaded destroys no earlier answers.
     let answers = Answers::create(&args.output, &lines)?;
     interrupt.loading_is_done();
+    let translator = translator.with_context(engine.context_length());
     let progress = Progress::start(&console, "batch", Unit::Requests);
     let n_sequences = args.sequences;
-    let batch =
-        Batch { engine, n_sequences, translator, lines, answers, in_flight: BTreeMap::new(), n_tokens: 0 };
+    let batch = Batch {
+        engine,
+        clock,
+        n_sequences,
+        translator,
+        lines,
+        answers,
+        in_flight: BTreeMap::new(),
+        n_tokens: 0,
+    };
     let start = Instant::now();
     let done = batch.run(&interrupt, &progress)?;
     drop(progress);
@@ -111,6 +120,7 @@ struct InFlight {
 
 struct Batch {
     engine: Engine,
+    clock: MonotonicClock,
     /// Texts side by side.
     n_sequences: usize,
     translator: Translator,
@@ -151,8 +161,13 @@ impl Batch {
 
     /// Gives a request to the engine, or an error as its answer.
     fn begin(&mut self, mut line: Line) -> Result<(), CliError> {
+        let accepted_at = self.clock.now();
         let asked = line.read().and_then(|(endpoint, body)| self.ask(endpoint, body));
-        let submitted = asked.and_then(|ask| Ok((self.engine.submit(ask.requests[0].clone())?, ask)));
+        let submitted = asked.and_then(|mut ask| {
+            let request = &mut ask.requests[0];
+            (request.accepted_at, request.tokenized_at) = (accepted_at, self.clock.now());
+            Ok((self.engine.submit(request.clone())?, ask))
+        });
         match submitted {
             Err(error) => self.answers.error(&line, &error),
             Ok((id, ask)) => {

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, CliError> {
     let file = ModelFile::open(args.path.as_deref().or(args.model.as_deref()))?;
     // Without a usable one the model cannot run on text, and all else about it is still worth knowing.
     let tokenizer = file.tokenizer();
-    let defaults = Defaults::of(file.weights.metadata())?;
+    let defaults = Defaults::of(file.weights.metadata(), file.config.vocab_size)?;
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
     let sizing = Sizing {
         plan: &plan,
@@ -54,6 +54,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, CliError> {
         max_logit_rows: 1,
         n_sequences: 1,
         n_shared: 0,
+        n_texts: 0,
     };
     let runtime = machine::resident_memory().map_or(0, |memory| memory.plus(file.bytes_in_program()).now);
     let contexts = args.context.iter().copied().collect::<BTreeSet<_>>();

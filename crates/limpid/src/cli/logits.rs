@@ -117,7 +117,7 @@ pub(crate) fn run(args: &LogitsArgs) -> Result<ExitCode, CliError> {
     let prompt = match (&args.prompt_tokens, &tokenizer) {
         (None, Some(tokenizer)) => {
             let text = TextSource { argument: args.text.as_deref(), file: args.file.as_deref() };
-            encode_raw(&text.read(true)?, tokenizer)?
+            encode_raw(&text.read(true)?, tokenizer, None)?
         }
         (ids, _) => ids.as_ref().map_or_else(Vec::new, |ids| ids.0.clone()),
     };
@@ -133,6 +133,7 @@ pub(crate) fn run(args: &LogitsArgs) -> Result<ExitCode, CliError> {
         max_logit_rows,
         n_sequences: 1,
         n_shared: 0,
+        n_texts: 0,
     };
     sizing.check(prompt.len(), machine::available_memory(), "Shorten the prompt or lower --prefill-chunk")?;
     let limits = sizing.limits(prompt.len());

@@ -107,6 +107,7 @@ pub(crate) fn run(args: &PerplexityArgs) -> Result<ExitCode, CliError> {
         max_logit_rows: (LOGIT_BYTES / row_bytes.max(1)).max(1),
         n_sequences: 1,
         n_shared: 0,
+        n_texts: 0,
     };
     sizing.check(args.context, machine::available_memory(), "Lower --context or --prefill-chunk")?;
     let limits = sizing.limits(args.context);

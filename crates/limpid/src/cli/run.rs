@@ -25,7 +25,7 @@ use generate::{Generation, generate};
 use limpid_engine::TokenId;
 use limpid_engine::engine::{Dropped, Engine, EngineConfig, LengthLimit, PromptLimits, Request};
 use limpid_engine::model::{MemoryPlan, ModelOptions};
-use limpid_engine::sampling::{Defaults, FinishReason};
+use limpid_engine::sampling::{Defaults, FinishReason, SamplingParams};
 use limpid_engine::tokenizer::Tokenizer;
 use report::{MemoryReport, Report};
 use std::process::ExitCode;
@@ -42,15 +42,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let clock = MonotonicClock(Instant::now());
     let file = args.open()?;
     let decoding = args.decoding.decoding()?;
-    let defaults = args.decoding.defaults(Defaults::of(file.weights.metadata())?);
-    let sampling = args.length.complete(&args.sampling, defaults.params(draw_seed()));
-    sampling.validate()?;
+    let defaults = args.defaults(&file)?;
+    let sampling = args.sampling(&defaults)?;
     let tokenizer = Arc::new(file.tokenizer()?);
-    warn(&console, &tokenizer, &defaults);
+    let sampling = args.with_breakers(sampling, &tokenizer)?;
+    warn(&console, &tokenizer, &defaults, args.sampling.idle_filters(&sampling));
 
     let ReadPrompt { ids: mut prompt, reading, tokenize } = read_prompt(args, &file, &tokenizer, &clock)?;
     let limits = args.limits(&file)?;
-    let dropped = args.fit_prompt(&limits, &mut prompt, &console);
+    let dropped = args.fit_prompt(&limits, &mut prompt, &console)?;
     let logprobs = args.logprobs.params(&decoding);
     let request = Request {
         stop: args.length.stop_params(),
@@ -162,6 +162,31 @@ impl RunArgs {
         Ok(file)
     }
 
+    fn defaults(&self, file: &ModelFile) -> Result<Defaults, CliError> {
+        Ok(self.decoding.defaults(Defaults::of(file.weights.metadata(), file.config.vocab_size)?))
+    }
+
+    /// How tokens are chosen, `--dry-breakers` left out. A default that does not go with the options is not blamed on
+    /// them: that is one without which there would be no error.
+    fn sampling(&self, defaults: &Defaults) -> Result<SamplingParams, CliError> {
+        let over = |silent| self.length.complete(&self.sampling, silent);
+        let sampling = over(defaults.params(draw_seed()));
+        let without_defaults = over(SamplingParams { temperature: 1.0, ..SamplingParams::greedy() });
+        match (sampling.validate(), without_defaults.validate()) {
+            (Ok(()), _) => Ok(sampling),
+            (Err(error), Err(same)) if error == same => Err(error.into()),
+            (Err(error), _) => Err(defaults.blamed(error).into()),
+        }
+    }
+
+    fn with_breakers(
+        &self,
+        sampling: SamplingParams,
+        tokenizer: &Tokenizer,
+    ) -> Result<SamplingParams, CliError> {
+        Ok(SamplingParams { dry_breakers: self.sampling.dry_breakers(Some(tokenizer))?, ..sampling })
+    }
+
     fn explainer<'a>(
         &self,
         tokenizer: &'a Tokenizer,
@@ -202,12 +227,12 @@ impl RunArgs {
         limits: &PromptLimits,
         prompt: &mut Vec<TokenId>,
         console: &Console,
-    ) -> Option<Dropped> {
-        let dropped = limits.fit_prompt(prompt, self.length.max_tokens, self.limits.context_overflow());
+    ) -> Result<Option<Dropped>, CliError> {
+        let dropped = limits.fit_prompt(prompt, self.length.max_tokens, self.limits.context_overflow())?;
         if let Some(Dropped { start, n_tokens }) = dropped {
             console.note(&format!("{n_tokens} tokens of the prompt dropped, from position {start} on"));
         }
-        dropped
+        Ok(dropped)
     }
 
     fn sizing<'a>(
@@ -227,6 +252,7 @@ impl RunArgs {
             max_logit_rows: width - 1 + n_scored,
             n_sequences: width,
             n_shared: if self.no_kv_cache { 0 } else { n_prompt },
+            n_texts: if self.decoding.has_beams() { 2 * width } else { width },
         }
     }
 
@@ -311,8 +337,9 @@ fn load(
     Ok(Engine::new(Box::new(model), tokenizer, config, Box::new(*clock))?)
 }
 
-/// What is odd about the model's files, and what of them is not done.
-fn warn(console: &Console, tokenizer: &Tokenizer, defaults: &Defaults) {
+/// What is odd about the model's files, what of them is not done, and what of the options changes nothing.
+fn warn(console: &Console, tokenizer: &Tokenizer, defaults: &Defaults, idle_filters: Option<String>) {
+    idle_filters.iter().for_each(|note| console.note(note));
     for warning in tokenizer.warnings() {
         console.note(&format!("warning: {warning}"));
     }

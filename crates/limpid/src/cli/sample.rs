@@ -54,6 +54,9 @@ pub(crate) struct SampleArgs {
     /// One JSON object: stages (name, kept, removed, probs), final, seed, draws
     #[arg(long, help_heading = "Output")]
     json: bool,
+
+    #[command(flatten)]
+    console: args::ConsoleArgs,
 }
 
 #[derive(Serialize)]
@@ -84,10 +87,13 @@ pub(crate) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
         seed: draw_seed(),
         ..SamplingParams::greedy()
     };
-    let params = args.sampling.over(silent);
+    let dry_breakers = args.sampling.dry_breakers(None)?;
+    let params = SamplingParams { dry_breakers, ..args.sampling.over(silent) };
+    let idle = args.sampling.idle_filters(&params);
     let mut scratch = Candidates::new(logits.len(), isa);
     let stop_ids = known("stop_token_ids", &args.stop_token_ids, logits.len())?;
     let sampler = Sampler::new(&params, &[], &stop_ids, logits.len())?;
+    idle.iter().for_each(|note| args.console.console().note(note));
     let past = args.history(logits.len())?;
 
     let mut stages = Stages::default();

@@ -1,9 +1,11 @@
 //! The options of sampling, for every command that draws tokens. Ranges are checked by the engine, all together.
 
 use super::args::{Ids, ids};
+use crate::breakers::Breakers;
 use clap::Args;
 use limpid_engine::TokenId;
-use limpid_engine::sampling::{PenaltyScope, SamplerOrder, SamplingParams};
+use limpid_engine::sampling::{ParamError, PenaltyScope, SamplerOrder, SamplingParams};
+use limpid_engine::tokenizer::Tokenizer;
 use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
@@ -148,9 +150,11 @@ struct PenaltyArgs {
           requires = "dry_multiplier")]
     dry_allowed_length: Option<u32>,
 
-    /// Tokens that no repeat of DRY reaches across, such as 1,2,3 [default: none]
-    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids, requires = "dry_multiplier")]
-    dry_breakers: Option<Ids>,
+    /// What no repeat of DRY reaches across: token ids such as 1,2,3, or a JSON list of texts and ids such as
+    /// ["\\n", ":", 13]; a text stands for every token that has it in it [default: none]
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true, value_parser = breakers,
+          requires = "dry_multiplier")]
+    dry_breakers: Option<Breakers>,
 }
 
 /// What forbids tokens, or pushes them.
@@ -165,12 +169,13 @@ struct BanArgs {
     #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
     allowed_token_ids: Option<Ids>,
 
-    /// Never choose these tokens [default: none]
-    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
+    /// Never choose these tokens; `none` where the model's files name some [default: the model's, else none]
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids_or_none)]
     suppress_tokens: Option<Ids>,
 
-    /// Never write these tokens one after the other, the end of the prompt included. May be given several times
-    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
+    /// Never write these tokens one after the other, the end of the prompt included. May be given several times; `none`
+    /// where the model's files name some [default: the model's, else none]
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids_or_none)]
     bad_words_ids: Vec<Ids>,
 
     /// No N tokens occur twice in the same order, the prompt included, from 0 to 4294967295; 0 is off [default: 0]
@@ -179,7 +184,26 @@ struct BanArgs {
 }
 
 impl SamplingArgs {
-    /// What is in force: the options, else what holds where they are silent.
+    /// The tokens that `--dry-breakers` stands for; `tokenizer`: `None` where tokens have no texts.
+    pub(crate) fn dry_breakers(&self, tokenizer: Option<&Tokenizer>) -> Result<Vec<TokenId>, ParamError> {
+        self.penalties.dry_breakers.as_ref().map_or_else(|| Ok(Vec::new()), |of| of.tokens(tokenizer))
+    }
+
+    /// Filters that the options set although nothing is drawn.
+    pub(crate) fn idle_filters(&self, params: &SamplingParams) -> Option<String> {
+        // What the model's files or Limpid set beside a temperature of 0 is no news.
+        let set = self.over(SamplingParams::greedy()).filters();
+        let flags = set.iter().map(|name| format!("--{}", name.replace('_', "-"))).collect::<Vec<_>>();
+        (params.is_greedy() && !set.is_empty()).then(|| {
+            let verb = if set.len() == 1 { "changes" } else { "change" };
+            format!(
+                "{} {verb} nothing: the temperature is 0, and no filter removes the likeliest token",
+                flags.join(", ")
+            )
+        })
+    }
+
+    /// What is in force, `dry_breakers` left out: the options, else what holds where they are silent.
     pub(crate) fn over(&self, silent: SamplingParams) -> SamplingParams {
         let (filters, penalties, bans) = (&self.filters, &self.penalties, &self.bans);
         let tokens = |ids: &Option<Ids>, silent| ids.as_ref().map_or(silent, |ids| ids.0.clone());
@@ -212,11 +236,16 @@ impl SamplingArgs {
             dry_multiplier: penalties.dry_multiplier.unwrap_or(silent.dry_multiplier),
             dry_base: penalties.dry_base.unwrap_or(silent.dry_base),
             dry_allowed_length: penalties.dry_allowed_length.unwrap_or(silent.dry_allowed_length),
-            dry_breakers: tokens(&penalties.dry_breakers, silent.dry_breakers),
+            dry_breakers: silent.dry_breakers,
             logit_bias: bans.logit_bias.clone(),
             allowed_token_ids: tokens(&bans.allowed_token_ids, silent.allowed_token_ids),
             suppress_tokens: tokens(&bans.suppress_tokens, silent.suppress_tokens),
-            bad_words_ids: bans.bad_words_ids.iter().map(|ids| ids.0.clone()).collect(),
+            bad_words_ids: match bans.bad_words_ids.is_empty() {
+                true => silent.bad_words_ids,
+                false => {
+                    bans.bad_words_ids.iter().map(|ids| ids.0.clone()).filter(|ids| !ids.is_empty()).collect()
+                }
+            },
             no_repeat_ngram_size: bans.no_repeat_ngram_size.unwrap_or(silent.no_repeat_ngram_size),
             min_tokens: silent.min_tokens,
             ignore_eos: silent.ignore_eos,
@@ -243,6 +272,23 @@ fn seed(text: &str) -> Result<u64, String> {
     let remedy = "leave the option out, and one is drawn";
     text.parse().map_err(|_| format!("a whole number from 0 to {} is expected; {remedy}", u64::MAX))
 }
+
+/// What a model's files name can be taken back.
+fn ids_or_none(text: &str) -> Result<Ids, String> {
+    if text == "none" { Ok(Ids(Vec::new())) } else { ids(text) }
+}
+
+fn breakers(text: &str) -> Result<Breakers, String> {
+    if !text.trim_start().starts_with('[') {
+        return ids(text)
+            .map(|ids| Breakers::from_ids(ids.0))
+            .map_err(|error| format!("{error}, or {EXPECTED}"));
+    }
+    let value = serde_json::from_str(text).map_err(|error| format!("{EXPECTED} is expected: {error}"))?;
+    Breakers::from_json(&value).ok_or_else(|| format!("{EXPECTED} is expected"))
+}
+
+const EXPECTED: &str = Breakers::EXPECTED;
 
 fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())

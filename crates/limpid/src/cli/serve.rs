@@ -166,7 +166,7 @@ impl ServeArgs {
     fn load(&self, file: &ModelFile, app: &App, console: &Console) -> Result<JoinHandle<()>, CliError> {
         let clock = MonotonicClock(Instant::now());
         let tokenizer = Arc::new(file.tokenizer()?);
-        let translator = Arc::new(Translator::new(file, tokenizer.clone())?);
+        let translator = Translator::new(file, tokenizer.clone())?;
         for warning in tokenizer.warnings() {
             console.note(&format!("warning: {warning}"));
         }
@@ -178,6 +178,7 @@ impl ServeArgs {
             compute: &self.compute,
         };
         let Loaded { engine, context_length } = side_by_side.engine(file, tokenizer, console, clock)?;
+        let translator = Arc::new(translator.with_context(context_length));
         app.metrics.observe(&engine);
         let started = EngineHandle::start(engine, app.metrics.clone());
         let (engine, thread) = started

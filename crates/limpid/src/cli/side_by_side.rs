@@ -51,6 +51,7 @@ impl SideBySide<'_> {
             max_logit_rows: self.n_sequences + PROMPT_LOGIT_ROWS,
             n_sequences: self.n_sequences,
             n_shared: 0,
+            n_texts: 2 * self.n_sequences,
         };
         let context_length = self.context_length(file, &sizing, console)?;
         let limits = sizing.limits(context_length);

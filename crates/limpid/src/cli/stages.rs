@@ -27,7 +27,9 @@ impl Stage {
         let is_kept = |id: &u32| kept.binary_search_by_key(id, |candidate| candidate.id.0).is_ok();
         let all = before.map_or(&[][..], |before| &before.probs);
         let removed = all.iter().map(|&(id, _)| id).filter(|id| !is_kept(id)).collect();
-        kept.sort_by(|a, b| b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id)));
+        // Adding 0 makes 0 of -0: they are equal.
+        let order = |a: &Candidate, b: &Candidate| (b.logit + 0.0).total_cmp(&(a.logit + 0.0));
+        kept.sort_by(|a, b| order(a, b).then(a.id.cmp(&b.id)));
         let probs = kept.into_iter().map(|candidate| (candidate.id.0, candidate.p)).collect();
         Self { name, probs, removed }
     }
@@ -93,6 +95,12 @@ mod tests {
     fn stage(probs: &[(u32, f32)], before: Option<&Stage>) -> Stage {
         let candidate = |&(id, logit)| Candidate { id: TokenId(id), logit, p: f64::from(logit) / 10.0 };
         Stage::new("s", &mut probs.iter().map(candidate), before)
+    }
+
+    #[test]
+    fn zero_and_minus_zero_are_equal() {
+        let stage = stage(&[(0, -0.0), (1, 0.0), (2, -0.0), (3, 1.0)], None);
+        assert_eq!(stage.probs.iter().map(|of| of.0).collect::<Vec<_>>(), [3, 0, 1, 2]);
     }
 
     #[test]

@@ -54,12 +54,14 @@ pub(crate) struct Fields {
     fields: Map<String, Value>,
     /// Where the object lies, for messages: empty, or such as `messages[2].`.
     path: String,
+    /// The names of what was taken.
+    taken: Vec<String>,
 }
 
 impl Fields {
     pub(crate) fn new(value: Value, path: &str) -> Result<Self, ApiError> {
         match value {
-            Value::Object(fields) => Ok(Self { fields, path: path.to_owned() }),
+            Value::Object(fields) => Ok(Self { fields, path: path.to_owned(), taken: Vec::new() }),
             other => {
                 let name = if path.is_empty() { "the request" } else { path.trim_end_matches('.') };
                 Err(ApiError::invalid(None, format!("{name} is {}, an object is expected", shown(&other))))
@@ -67,8 +69,20 @@ impl Fields {
         }
     }
 
+    /// Whether a field is there that nobody has taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Whether a field was there, taken or not.
+    pub(crate) fn gave(&self, name: &str) -> bool {
+        self.has(name) || self.taken.iter().any(|taken| taken == name)
+    }
+
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
-        self.fields.remove(name).filter(|value| !value.is_null())
+        let value = self.fields.remove(name).filter(|value| !value.is_null())?;
+        self.taken.push(name.to_owned());
+        Some(value)
     }
 
     /// A field that `read` makes something of.
@@ -103,6 +117,12 @@ impl Fields {
         self.read(name, "a whole number from 0 on", |value| usize::try_from(value.as_u64()?).ok())
     }
 
+    /// A whole number up to `most`.
+    pub(crate) fn whole(&mut self, name: &str, most: u64) -> Result<Option<u64>, ApiError> {
+        let expected = format!("a whole number from 0 to {most}");
+        self.read(name, &expected, |value| value.as_u64().filter(|&number| number <= most))
+    }
+
     pub(crate) fn flag(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
         self.read(name, "true or false", Value::as_bool)
     }
@@ -131,6 +151,10 @@ impl Fields {
 }
 
 fn shown(value: &Value) -> String {
+    // JSON's reader has only the nearest f64 of it: those digits are not the request's.
+    if value.as_u64().is_none() && value.as_f64().is_some_and(|x| x.fract() == 0.0 && x >= u64::MAX as f64) {
+        return format!("more than {}", u64::MAX);
+    }
     let text = value.to_string();
     match text.char_indices().nth(MAX_SHOWN) {
         None => text,
@@ -158,6 +182,12 @@ mod tests {
         let message = fields.count("a").unwrap_err().message;
         assert_eq!(message, "`a` is -1, a whole number from 0 on is expected");
         assert!(fields.number("b").unwrap_err().message.len() < 150);
+        let mut large = Fields::new(json!({"seed": 18446744073709551616.0, "k": 1u64 << 32}), "").unwrap();
+        let message = large.whole("seed", u64::MAX).unwrap_err().message;
+        let range = "a whole number from 0 to 18446744073709551615 is expected";
+        assert_eq!(message, format!("`seed` is more than 18446744073709551615, {range}"));
+        let message = large.whole("k", u64::from(u32::MAX)).unwrap_err().message;
+        assert_eq!(message, "`k` is 4294967296, a whole number from 0 to 4294967295 is expected");
         let message = fields.name("c", &[("yes", 1), ("no", 0)]).unwrap_err().message;
         assert_eq!(message, "`c` is \"maybe\", one of yes, no is expected");
         assert!(Fields::new(json!([1]), "").is_err());

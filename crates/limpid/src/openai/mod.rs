@@ -1,13 +1,17 @@
 //! OpenAI's API as data: from a request's JSON to what the engine takes, and from what came of it to the answer's JSON.
 //! No sockets and no files: `limpid batch` and a server both stand on this.
 //!
+//! - `json`: JSON whose keys are there once.
 //! - `fields`: an object whose fields are taken one by one, so that what is left is refused by name.
 //! - `request`: /v1/completions and /v1/chat/completions.  `sampling`: their common parameters.
+//! - `accepted`: fields that clients send and that change nothing.
 //! - `whole`, `chunks`: the two forms of an answer.  `tokens`: log-probabilities.  `own`: what is not in OpenAI's API.
 //! - `stop`: the exact reason of an ending.
 
+mod accepted;
 mod chunks;
 mod fields;
+pub(crate) mod json;
 mod own;
 mod request;
 mod sampling;

@@ -1,5 +1,6 @@
 //! From a request's JSON to the engine's request.
 
+use super::accepted::accept_usual;
 use super::fields::{ApiError, Fields};
 use super::sampling::{context_overflow, decoding, defaults, logprobs_mode, sampling, stop, token_ids};
 use crate::cli::run::DefaultsJson;
@@ -9,7 +10,7 @@ use crate::prompt::{encode_messages, encode_raw};
 use limpid_engine::TokenId;
 use limpid_engine::chat::{ChatTemplate, Message};
 use limpid_engine::decode::LogprobParams;
-use limpid_engine::engine::{Dropped, Request};
+use limpid_engine::engine::{ContextOverflow, Dropped, Request};
 use limpid_engine::sampling::Defaults;
 use limpid_engine::tokenizer::{Specials, Tokenizer};
 use serde::Serialize;
@@ -88,14 +89,22 @@ pub(crate) struct Translator {
     defaults: Defaults,
     /// For answers.
     defaults_json: Value,
+    context_length: Option<usize>,
 }
 
 impl Translator {
     pub(crate) fn new(file: &ModelFile, tokenizer: Arc<Tokenizer>) -> Result<Self, CliError> {
         let metadata = file.weights.metadata();
-        let defaults = defaults(Defaults::of(metadata)?);
+        let defaults = defaults(Defaults::of(metadata, file.config.vocab_size)?);
         let defaults_json = shortest(&DefaultsJson::new(&defaults));
-        Ok(Self { tokenizer, template: ChatTemplate::of(metadata)?, defaults, defaults_json })
+        let template = ChatTemplate::of(metadata)?;
+        Ok(Self { tokenizer, template, defaults, defaults_json, context_length: None })
+    }
+
+    /// From now on a prompt that is far too long for the context is refused before it is tokenized, which may take many
+    /// seconds.
+    pub(crate) fn with_context(self, context_length: usize) -> Self {
+        Self { context_length: Some(context_length), ..self }
     }
 
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
@@ -111,23 +120,27 @@ impl Translator {
         let mut fields = Fields::new(body, "")?;
         let model = fields.text("model")?.ok_or_else(|| fields.missing("model", "a name"))?;
         let stream = stream(&mut fields)?;
+        let context_overflow = context_overflow(&mut fields)?;
+        // A prompt that may be cut is cut token by token.
+        let most = self.context_length.filter(|_| context_overflow == ContextOverflow::Error);
         let prompts = match endpoint {
-            Endpoint::Completions => self.prompts(&mut fields)?,
-            Endpoint::ChatCompletions => vec![self.conversation(&mut fields)?],
+            Endpoint::Completions => self.prompts(&mut fields, most)?,
+            Endpoint::ChatCompletions => vec![self.conversation(&mut fields, most)?],
         };
         let decoding = decoding(&mut fields)?;
-        let sampling = sampling(&mut fields, &self.defaults, &decoding, seed)?;
+        let sampling = sampling(&mut fields, &self.defaults, &decoding, &self.tokenizer, seed)?;
         let echoes = endpoint == Endpoint::Completions && fields.flag("echo")?.unwrap_or(false);
         let request = Request {
             stop: stop(&mut fields)?,
             max_tokens: max_tokens(&mut fields, endpoint)?,
-            context_overflow: context_overflow(&mut fields)?,
+            context_overflow,
             logprobs: logprobs(&mut fields, endpoint, echoes)?,
             time_limit: time_limit(&mut fields)?,
             decoding,
             ..Request::new(Vec::new(), sampling)
         };
         let returns_token_ids = fields.flag("return_token_ids")?.unwrap_or(false);
+        accept_usual(&mut fields, endpoint)?;
         fields.end()?;
         let requests = prompts.into_iter().map(|prompt| Request { prompt, ..request.clone() }).collect();
         Ok(Ask { requests, endpoint, model, echoes, returns_token_ids, stream })
@@ -138,7 +151,7 @@ impl Translator {
         let text = fields.text("prompt")?;
         let adds_special = fields.flag("add_special_tokens")?;
         let tokens = match text {
-            None if adds_special.is_none() => self.conversation(&mut fields)?,
+            None if adds_special.is_none() => self.conversation(&mut fields, None)?,
             None => return Err(fields.missing("prompt", "a string")),
             Some(text) => {
                 let bos = adds_special.unwrap_or(true) && self.tokenizer.special().add_bos;
@@ -172,7 +185,7 @@ impl Translator {
     }
 
     /// One or several, each a string or token ids.
-    fn prompts(&self, fields: &mut Fields) -> Result<Vec<Vec<TokenId>>, ApiError> {
+    fn prompts(&self, fields: &mut Fields, most: Option<usize>) -> Result<Vec<Vec<TokenId>>, ApiError> {
         const EXPECTED: &str = "a string, a list of token ids, or a list of some of either,";
         let value = fields.take("prompt").ok_or_else(|| fields.missing("prompt", EXPECTED))?;
         let wrong = |value: &Value| fields.wrong("prompt", value, EXPECTED);
@@ -187,19 +200,25 @@ impl Translator {
         }
         let one = |prompt: &Value| match prompt {
             Value::String(text) => {
-                encode_raw(text, &self.tokenizer).map_err(|error| unreadable("prompt", &error))
+                encode_raw(text, &self.tokenizer, most).map_err(|error| unreadable("prompt", &error))
             }
             ids => token_ids(ids).ok_or_else(|| wrong(&value)),
         };
         several.iter().map(one).collect()
     }
 
-    fn conversation(&self, fields: &mut Fields) -> Result<Vec<TokenId>, ApiError> {
+    fn conversation(&self, fields: &mut Fields, most: Option<usize>) -> Result<Vec<TokenId>, ApiError> {
         let messages = match fields.take("messages") {
             None => return Err(fields.missing("messages", "a list of messages")),
             Some(Value::Array(messages)) => messages,
             Some(other) => return Err(fields.wrong("messages", &other, "a list of messages")),
         };
+        if messages.is_empty() {
+            return Err(ApiError::invalid(
+                Some("messages"),
+                "`messages` is empty: one message or more is expected",
+            ));
+        }
         let messages = messages.into_iter().enumerate().map(message).collect::<Result<Vec<_>, _>>()?;
         let Some(template) = &self.template else {
             let message = "the model has no chat template: use /v1/completions";
@@ -207,7 +226,7 @@ impl Translator {
         };
         let arguments = |value: &Value| Some(value.as_object()?.clone().into_iter().collect());
         let arguments = fields.read("chat_template_kwargs", "an object", arguments)?.unwrap_or_default();
-        encode_messages(template, &messages, arguments, &self.tokenizer)
+        encode_messages(template, &messages, arguments, &self.tokenizer, most)
             .map_err(|error| unreadable("messages", &error))
     }
 }
@@ -222,9 +241,13 @@ fn unreadable(param: &str, error: &CliError) -> ApiError {
     ApiError::invalid(Some(param), error.to_string())
 }
 
+/// Who can speak, in OpenAI's API. Which of them a model knows is its template's to say.
+const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
+
 fn message((i, value): (usize, Value)) -> Result<Message, ApiError> {
     let mut fields = Fields::new(value, &format!("messages[{i}]."))?;
-    let role = fields.text("role")?.ok_or_else(|| fields.missing("role", "a string"))?;
+    let roles = ROLES.map(|role| (role, role));
+    let role = fields.name("role", &roles)?.ok_or_else(|| fields.missing("role", "a string"))?.to_owned();
     let content = fields.read("content", "a string, or a list of text parts,", content)?;
     let content = content.ok_or_else(|| fields.missing("content", "a string"))?;
     fields.end()?;
@@ -295,7 +318,7 @@ fn logprobs(fields: &mut Fields, endpoint: Endpoint, echoes: bool) -> Result<Log
         },
     };
     let prompt = fields.count("prompt_logprobs")?.or(if echoes { output } else { None });
-    let logprobs = LogprobParams { output, prompt, mode: logprobs_mode(fields)? };
+    let logprobs = LogprobParams { output, prompt, mode: logprobs_mode(fields, output.is_some())? };
     logprobs.validate()?;
     Ok(logprobs)
 }

@@ -1,10 +1,12 @@
 //! The parameters that both kinds of completions share.
 
 use super::fields::{ApiError, Fields};
+use crate::breakers::Breakers;
 use limpid_engine::TokenId;
 use limpid_engine::decode::{BeamParams, Choices, Decoding, EarlyStopping, LogprobsMode};
 use limpid_engine::engine::ContextOverflow;
-use limpid_engine::sampling::{Defaults, IgnoreEos, SamplingParams, Source, StopParams};
+use limpid_engine::sampling::{Defaults, IgnoreEos, ParamError, SamplingParams, Source, StopParams};
+use limpid_engine::tokenizer::Tokenizer;
 use serde_json::Value;
 
 /// What is in force where a request is silent: what the model's files spell out, and else what OpenAI's API says,
@@ -24,15 +26,19 @@ pub(super) fn sampling(
     fields: &mut Fields,
     defaults: &Defaults,
     decoding: &Decoding,
+    tokenizer: &Tokenizer,
     seed: u64,
 ) -> Result<SamplingParams, ApiError> {
-    let seed = fields.read("seed", "a whole number from 0 on", Value::as_u64)?.unwrap_or(seed);
+    let seed = fields.whole("seed", u64::MAX)?.unwrap_or(seed);
     let temperature = fields.number("temperature")?;
     let is_greedy = temperature == Some(0.0) || matches!(decoding, Decoding::Beams(_));
     let mut params = if is_greedy { defaults.clone().greedy().params(seed) } else { defaults.params(seed) };
+    check_companions(fields, &params)?;
     params.temperature = temperature.map_or(params.temperature, |number| number as f32);
     numbers(fields, &mut params)?;
     lists(fields, &mut params)?;
+    let breakers = fields.read("dry_breakers", Breakers::EXPECTED, Breakers::from_json)?;
+    params.dry_breakers = breakers.unwrap_or_default().tokens(Some(tokenizer))?;
     if temperature.is_some() && params.dynatemp_max > 0.0 {
         let message = "`dynatemp_max` takes the place of `temperature`: give one of them";
         return Err(ApiError::invalid(Some("dynatemp_max"), message));
@@ -52,8 +58,43 @@ pub(super) fn sampling(
     };
     let expected = "true, false, \"generate_through\" or \"forbid\"";
     params.ignore_eos = fields.read("ignore_eos", expected, ignore_eos)?.unwrap_or_default();
-    params.validate()?;
+    let blamed = |error: ParamError| if fields.gave(&error.name) { error } else { defaults.blamed(error) };
+    params.validate().map_err(blamed)?;
     Ok(params)
+}
+
+/// Fields that say how another one works, and mean nothing where that one is off.
+const COMPANIONS: [(&str, &str); 8] = [
+    ("dynatemp_min", "dynatemp_max"),
+    ("dynatemp_max", "dynatemp_min"),
+    ("dynatemp_exponent", "dynatemp_max"),
+    ("xtc_threshold", "xtc_probability"),
+    ("mirostat_eta", "mirostat_tau"),
+    ("dry_base", "dry_multiplier"),
+    ("dry_allowed_length", "dry_multiplier"),
+    ("dry_breakers", "dry_multiplier"),
+];
+
+/// Refuses a field whose companion neither the request gives nor `silent`, what holds without the request, turns on.
+/// (A request may give it and say "off": then it says all there is to say.)
+fn check_companions(fields: &Fields, silent: &SamplingParams) -> Result<(), ApiError> {
+    for (name, companion) in COMPANIONS {
+        let is_on = match companion {
+            "xtc_probability" => silent.xtc_probability > 0.0,
+            "mirostat_tau" => silent.mirostat_tau > 0.0,
+            // No model's files set it.
+            _ => false,
+        };
+        if fields.has(name) && !fields.has(companion) && !is_on {
+            return Err(missing_companion(name, companion));
+        }
+    }
+    Ok(())
+}
+
+fn missing_companion(name: &str, companion: &str) -> ApiError {
+    let message = format!("`{name}` needs `{companion}`, which is off: give both, or neither");
+    ApiError::invalid(Some(name), message)
 }
 
 /// The knobs that are a number each.
@@ -86,8 +127,7 @@ fn numbers(fields: &mut Fields, params: &mut SamplingParams) -> Result<(), ApiEr
         ("dry_allowed_length", &mut params.dry_allowed_length),
         ("no_repeat_ngram_size", &mut params.no_repeat_ngram_size),
     ] {
-        let of = |value: &Value| u32::try_from(value.as_u64()?).ok();
-        *value = fields.read(name, "a whole number from 0 on", of)?.unwrap_or(*value);
+        *value = fields.whole(name, u64::from(u32::MAX))?.map_or(*value, |number| number as u32);
     }
     Ok(())
 }
@@ -97,7 +137,6 @@ fn lists(fields: &mut Fields, params: &mut SamplingParams) -> Result<(), ApiErro
     for (name, ids) in [
         ("allowed_token_ids", &mut params.allowed_token_ids),
         ("suppress_tokens", &mut params.suppress_tokens),
-        ("dry_breakers", &mut params.dry_breakers),
     ] {
         if let Some(given) = fields.read(name, "a list of token ids", token_ids)? {
             *ids = given;
@@ -142,8 +181,14 @@ pub(super) fn decoding(fields: &mut Fields) -> Result<Decoding, ApiError> {
         _ => None,
     };
     let decoding = match fields.count("num_beams")? {
-        // Then the beams' own fields are left, and refused.
         None | Some(1) => {
+            for name in ["length_penalty", "early_stopping", "num_return_sequences"] {
+                if fields.has(name) {
+                    let message =
+                        format!("`{name}` needs `num_beams` of 2 or more: other texts are not ranked so");
+                    return Err(ApiError::invalid(Some(name), message));
+                }
+            }
             let n = fields.count("n")?.unwrap_or(1);
             Decoding::Choices(Choices { n, best_of: fields.count("best_of")?.unwrap_or(n) })
         }
@@ -160,7 +205,11 @@ pub(super) fn decoding(fields: &mut Fields) -> Result<Decoding, ApiError> {
     Ok(decoding)
 }
 
-pub(super) fn logprobs_mode(fields: &mut Fields) -> Result<LogprobsMode, ApiError> {
+/// `has_output`: log-probabilities of generated tokens are asked for. Those of the prompt know no mode.
+pub(super) fn logprobs_mode(fields: &mut Fields, has_output: bool) -> Result<LogprobsMode, ApiError> {
+    if fields.has("logprobs_mode") && !has_output {
+        return Err(missing_companion("logprobs_mode", "logprobs"));
+    }
     let names = [("raw", LogprobsMode::Raw), ("processed", LogprobsMode::Processed)];
     Ok(fields.name("logprobs_mode", &names)?.unwrap_or_default())
 }

@@ -1,5 +1,6 @@
 //! `limpid batch`: a file of requests goes in, a file of answers comes out.
 
+use super::folder::{Folder, SMALL};
 use super::harness::{expect_error, limpid, limpid_with_stdin};
 use serde_json::{Value, json};
 use std::fs;
@@ -47,6 +48,7 @@ fn without_time(answer: &Value) -> Value {
     if let Some(body) = body.as_object_mut() {
         body.remove("created");
         body.remove("id");
+        body["limpid"].as_object_mut().expect("an object").remove("prompts");
     }
     json!([answer["custom_id"], answer["response"]["body"], answer["error"]["message"]])
 }
@@ -82,10 +84,10 @@ fn every_answer_is_the_one_that_the_request_gets_alone() {
     let body = |i: usize| &together[i]["response"]["body"];
     assert_eq!(body(0)["object"], "text_completion");
     assert_eq!(body(0)["usage"]["completion_tokens"], 12);
-    assert_eq!(body(0)["seed"], 3);
+    assert_eq!(body(0)["limpid"]["seed"], 3);
     let choice = &body(0)["choices"][0];
     assert_eq!(
-        (&choice["finish_reason"], &choice["stop"]["reason"]),
+        (&choice["finish_reason"], &body(0)["limpid"]["choices"][0]["stop"]["reason"]),
         (&json!("length"), &json!("max_tokens"))
     );
     assert_eq!(choice["logprobs"], Value::Null);
@@ -101,9 +103,9 @@ fn every_answer_is_the_one_that_the_request_gets_alone() {
         assert_eq!(echo["logprobs"][list].as_array().expect("a list").len(), n_tokens, "{list}");
     }
     assert_eq!(echo["logprobs"]["token_logprobs"][0], Value::Null, "nothing comes before the first");
-    assert!(body(4)["choices"][1]["score"].is_number());
+    assert!(body(4)["limpid"]["choices"][1]["score"].is_number());
     assert_eq!(body(7)["choices"][0]["finish_reason"], "length", "{}", together[7]);
-    assert!(body(10)["dropped"]["n_tokens"].as_u64().expect("a number") > 0);
+    assert!(body(10)["limpid"]["prompts"][0]["dropped"]["n_tokens"].as_u64().expect("a number") > 0);
     let cut = &body(10)["choices"][0];
     let tokens = cut["logprobs"]["tokens"].as_array().expect("a list");
     let text: String = tokens.iter().map(|token| token.as_str().expect("text")).collect();
@@ -140,7 +142,10 @@ fn what_is_wrong_with_a_line_is_its_answer_and_others_go_on() {
         ),
         (line("a", "/v1/completions", &body), "`custom_id` is \"a\", which an earlier line has too"),
         (completion("d", json!({"suffix": "x"})), "`suffix` is not supported; leave it out"),
-        (completion("e", json!({"prompt": ["a", "b"]})), "one list of token ids, is expected"),
+        (
+            completion("e", json!({"prompt": ["a", "b"]})),
+            "`prompt` is a list of 2: give each a line of its own",
+        ),
         (completion("f", json!({"temperature": "hot"})), "`temperature` is \"hot\", a number is expected"),
         (completion("g", json!({"top_p": 1.5})), "top_p is 1.5, allowed is from 0 to 1"),
         (completion("s", json!({"logit_bias": [1]})), "`logit_bias` is [1], an object of token ids"),
@@ -154,7 +159,7 @@ fn what_is_wrong_with_a_line_is_its_answer_and_others_go_on() {
         ),
         (completion("h", json!({"max_tokens": 500})), "500"),
         (completion("i", json!({"n": 3})), "it takes 3 texts side by side, and --sequences is 2"),
-        (completion("j", json!({"length_penalty": 1})), "`length_penalty` is not supported"),
+        (completion("j", json!({"length_penalty": 1})), "`length_penalty` needs `num_beams` of 2 or more"),
         (completion("k", json!({"num_beams": 2, "temperature": 0.5})), "beams do not draw"),
         (completion("l", json!({"stream": true})), "`stream` is true"),
         (completion("m", json!({"prompt": null})), "`prompt` is missing"),
@@ -169,7 +174,11 @@ fn what_is_wrong_with_a_line_is_its_answer_and_others_go_on() {
             "`messages[0].name` is not supported",
         ),
         (
-            line("r", "/v1/chat/completions", &json!({"model": "m", "messages": [], "top_logprobs": 1})),
+            line(
+                "r",
+                "/v1/chat/completions",
+                &json!({"model": "m", "messages": [{"role": "user", "content": "a"}], "top_logprobs": 1}),
+            ),
             "`top_logprobs` needs `logprobs`",
         ),
     ];
@@ -188,6 +197,134 @@ fn what_is_wrong_with_a_line_is_its_answer_and_others_go_on() {
     let good = answers.last().expect("the last one");
     assert_eq!((&good["custom_id"], &good["error"]), (&json!("good"), &Value::Null));
     assert_eq!(batch(folder.path(), &[], "2"), [Value::Null; 0]);
+}
+
+/// The message of each line's error.
+fn errors(lines: &[String]) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let answers = batch(folder.path(), lines, "2");
+    let message = |answer: &Value| answer["error"]["message"].as_str().unwrap_or_default().to_owned();
+    answers.iter().map(message).collect()
+}
+
+#[test]
+fn a_field_that_means_nothing_without_another_is_refused() {
+    for (i, (body, expected)) in [
+        (json!({"dry_base": 2}), "`dry_base` needs `dry_multiplier`, which is off: give both, or neither"),
+        (json!({"dry_allowed_length": 2}), "`dry_allowed_length` needs `dry_multiplier`"),
+        (json!({"dry_breakers": [1]}), "`dry_breakers` needs `dry_multiplier`"),
+        (json!({"xtc_threshold": 0.2}), "`xtc_threshold` needs `xtc_probability`"),
+        (json!({"mirostat_eta": 0.2}), "`mirostat_eta` needs `mirostat_tau`"),
+        (json!({"dynatemp_exponent": 2}), "`dynatemp_exponent` needs `dynatemp_max`"),
+        (json!({"dynatemp_min": 0.5}), "`dynatemp_min` needs `dynatemp_max`"),
+        (json!({"dynatemp_max": 0.5}), "`dynatemp_max` needs `dynatemp_min`"),
+        (json!({"logprobs_mode": "processed"}), "`logprobs_mode` needs `logprobs`"),
+        (json!({"logprobs_mode": "raw", "prompt_logprobs": 1}), "`logprobs_mode` needs `logprobs`"),
+        (json!({"num_beams": 1, "early_stopping": true}), "`early_stopping` needs `num_beams` of 2 or more"),
+        (json!({"num_return_sequences": 2}), "`num_return_sequences` needs `num_beams` of 2 or more"),
+        // Said to be off, together with how it would work.
+        (json!({"dry_multiplier": 0, "dry_base": 2, "xtc_probability": 0, "xtc_threshold": 0.1}), ""),
+        (json!({"dry_base": null, "logprobs": 0, "logprobs_mode": "processed"}), ""),
+        (json!({"suffix": null, "user": "me", "metadata": {}, "store": false, "service_tier": "auto"}), ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let found = &errors(&[completion(&i.to_string(), body.clone())])[0];
+        assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{body}: {found}");
+    }
+}
+
+#[test]
+fn a_key_is_there_once_and_numbers_are_shown_as_they_are() {
+    let twice = |body: &str| {
+        format!(r#"{{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {body}}}"#)
+    };
+    let found = errors(&[twice(r#"{"model": "m", "prompt": "a", "logit_bias": {"5": 1, "5": 2}}"#)]);
+    assert_eq!(found, ["`body.logit_bias.5` is there twice: give it once"]);
+    let found = errors(&[twice(r#"{"model": "m", "prompt": "a", "seed": 18446744073709551616}"#)]);
+    let range = "a whole number from 0 to 18446744073709551615 is expected";
+    assert_eq!(found, [format!("`seed` is more than 18446744073709551615, {range}")]);
+    let found =
+        errors(&[twice(r#"{"model": "m", "prompt": "a", "max_tokens": 1, "seed": 18446744073709551615}"#)]);
+    assert_eq!(found, [""]);
+}
+
+#[test]
+fn a_prompt_far_beyond_the_context_is_refused_before_it_is_tokenized() {
+    let long = "a fox ".repeat(1_000_000);
+    let chat = json!({"model": "m", "messages": [{"role": "user", "content": long}]});
+    let found = errors(&[completion("a", json!({"prompt": long})), line("b", "/v1/chat/completions", &chat)]);
+    for message in &found {
+        let is_told = message.contains(" tokens at least, as no token stands for more than ")
+            && message.ends_with(" bytes, and the context holds 200. Shorten the prompt");
+        assert!(is_told, "{message}");
+    }
+    assert!(found[0].starts_with("the prompt has 6,000,000 bytes"), "{}", found[0]);
+    // One that may fit is tokenized, and told to the token.
+    let found = errors(&[completion("a", json!({"prompt": "a fox ".repeat(150)}))]);
+    assert!(found[0].starts_with("the prompt has ") && found[0].contains(" tokens"), "{}", found[0]);
+}
+
+#[test]
+fn texts_break_repeats() {
+    let one = |breakers: Value| {
+        let more = json!({"max_tokens": 40, "temperature": 0, "dry_multiplier": 5, "dry_allowed_length": 1,
+            "dry_breakers": breakers});
+        completion(&breakers.to_string(), more)
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines =
+        [one(json!([])), one(json!([" "])), one(json!(["no token has all of this"])), one(json!([["a"]]))];
+    let answers = batch(folder.path(), &lines, "1");
+    let text = |i: usize| &answers[i]["response"]["body"]["choices"][0]["text"];
+    assert!(text(0).is_string() && text(0) != text(1), "{}", text(0));
+    let message = |i: usize| answers[i]["error"]["message"].as_str().expect("an error");
+    assert!(message(2).contains("allowed is texts that a token of the model has in it"), "{}", message(2));
+    assert!(message(3).contains("a list of texts and token ids"), "{}", message(3));
+}
+
+#[test]
+fn a_default_is_not_blamed_on_the_request() {
+    let folder = Folder::new(SMALL);
+    folder.write("generation_config.json", &json!({"typical_p": 0.9, "suppress_tokens": [0, 1]}));
+    let [input, output] = ["in.jsonl", "out.jsonl"].map(|name| folder.file(name));
+    let ids = json!({"prompt": [5], "temperature": 0, "max_tokens": 2});
+    let lines = [
+        completion("a", json!({"prompt": [5], "sampler_order": "vllm"})),
+        completion("b", json!({"prompt": [5], "sampler_order": "vllm", "typical_p": 0.9})),
+        completion("c", json!({"prompt": [5], "sampler_order": "vllm", "typical_p": 1, "max_tokens": 1})),
+        completion("d", ids.clone()),
+    ];
+    fs::write(&input, lines.join("\n")).expect("a file");
+    let [input, output] = [&input, &output].map(|path| path.to_str().expect("UTF-8"));
+    limpid(&["batch", "-m", folder.as_str(), input, output]).success();
+    let answers = fs::read_to_string(output).expect("the answers");
+    let answers: Vec<Value> = answers.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let message = |i: usize| answers[i]["error"]["message"].as_str().unwrap_or_default();
+    let has_no_place = "allowed is 1 (off): sampler_order vllm has no place for typical_p";
+    let by_default = "typical_p is 0.9 by default (generation_config.json)";
+    assert_eq!(message(0), format!("{by_default}, {has_no_place}; set it yourself"));
+    assert_eq!(message(1), format!("typical_p is 0.9, {has_no_place}"));
+    assert_eq!((message(2), message(3)), ("", ""));
+}
+
+#[test]
+fn a_chat_has_messages_of_known_roles() {
+    let chat = |messages: Value| {
+        line("a", "/v1/chat/completions", &json!({"model": "m", "messages": messages, "max_tokens": 1}))
+    };
+    let roles = "one of system, developer, user, assistant, tool is expected";
+    assert_eq!(errors(&[chat(json!([]))]), ["`messages` is empty: one message or more is expected"]);
+    let found = errors(&[chat(json!([{"role": "wizard", "content": "a"}]))]);
+    assert_eq!(found, [format!("`messages[0].role` is \"wizard\", {roles}")]);
+    let all = ["system", "developer", "user", "assistant", "tool"]
+        .map(|role| json!({"role": role, "content": "a"}));
+    assert_eq!(errors(&[chat(json!(all))]), [""]);
+    assert_eq!(
+        errors(&[chat(json!([{"role": "tool", "content": "a", "tool_call_id": "x"}]))]),
+        ["`messages[0].tool_call_id` is not supported; leave it out"]
+    );
 }
 
 #[test]

@@ -81,7 +81,20 @@ fn limits_are_kept_and_told() {
         "{}",
         outcome.stderr
     );
+    let cut = ["--context-overflow", "truncate_left", "--max-tokens", "80", "a"];
+    let parts = [
+        "--max-tokens is 80, and the context holds 80",
+        "Lower --max-tokens below 80",
+        "enlarge the context",
+    ];
+    expect_error(&[&base[..], &cut].concat(), 2, &parts);
     let late = limpid(&["run", "--json", "--ignore-eos=forbid", "--time-limit-s", "0.001", PROMPT]).json();
+    let eos = limpid(&["run", "--raw", "--allowed-token-ids", "3", PROMPT]).success();
+    assert!(
+        eos.stderr.contains("no token with text") && eos.stderr.contains(" + 1 tokens"),
+        "{}",
+        eos.stderr
+    );
     assert_eq!((&late["finish_reason"], &late["stop"]), (&json!("length"), &json!({"reason": "time_limit"})));
 }
 

@@ -36,6 +36,33 @@ fn what_is_not_followed_is_noted_by_name() {
 }
 
 #[test]
+fn tokens_that_the_files_ban_are_banned() {
+    // All logits are equal: greedy takes the lowest id that is left.
+    let folder = Folder::new(SMALL);
+    folder.write("generation_config.json", &json!({"suppress_tokens": [0], "bad_words_ids": [[5, 1], [2]]}));
+    let base =
+        ["run", "-m", folder.as_str(), "--prompt-tokens", "5", "-n", "1", "--temperature", "0", "--json"];
+    let found = |more: &[&str]| limpid(&[&base[..], more].concat()).json();
+    let all = found(&[]);
+    assert_eq!(all["token_ids"], json!([3]));
+    let source = "generation_config.json";
+    assert_eq!(all["defaults"]["suppress_tokens"], json!({"value": [0], "source": source}));
+    assert_eq!(all["defaults"]["bad_words_ids"], json!({"value": [[5, 1], [2]], "source": source}));
+    assert_eq!(found(&["--suppress-tokens", "none"])["token_ids"], json!([0]));
+    assert_eq!(found(&["--suppress-tokens", "3"])["token_ids"], json!([0]));
+    assert_eq!(found(&["--bad-words-ids", "none"])["token_ids"], json!([1]));
+    let text = limpid(&["inspect", folder.as_str()]).success().stdout;
+    let shown = "1 in suppress_tokens (generation_config.json), 2 in bad_words_ids (generation_config.json)";
+    assert!(text.contains(shown), "{text}");
+    folder.write("generation_config.json", &json!({"suppress_tokens": [380]}));
+    let parts = [
+        "generation_config.json: suppress_tokens is 380, allowed is tokens from 0 to 379",
+        "correct the file",
+    ];
+    expect_error(&["run", "-m", folder.as_str(), "--prompt-tokens", "5"], 1, &parts);
+}
+
+#[test]
 fn wrong_values_name_the_file_and_the_key() {
     let folder = Folder::new(SMALL);
     let args = ["run", "-m", folder.as_str(), "--prompt-tokens", "5", "-n", "1"];
@@ -65,6 +92,19 @@ fn a_chat_template_that_fails_names_its_model() {
         expect_error(&["run", "-m", folder.as_str(), "a"], 1, &parts);
     }
     assert_eq!(limpid(&["run", "-m", folder.as_str(), "--raw", "a", "-n", "1"]).code, 0);
+}
+
+#[test]
+fn a_template_that_skips_what_the_system_says_is_told() {
+    let folder = Folder::new(SMALL);
+    let template = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}";
+    std::fs::write(folder.file("chat_template.jinja"), template).unwrap();
+    let run = ["run", "-m", folder.as_str(), "-n", "1", "a"];
+    let parts =
+        ["leaves message 0 out, counted from 0: it has no place for the role system; let the user say it"];
+    expect_error(&[&run[..], &["--system", "Be brief."]].concat(), 1, &parts);
+    assert_eq!(limpid(&run).code, 0);
+    assert_eq!(limpid(&[&run[..], &["--system", " "]].concat()).code, 0, "nothing is lost");
 }
 
 #[test]

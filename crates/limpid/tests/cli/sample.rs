@@ -64,6 +64,10 @@ fn a_seed_draws_the_same_tokens_again() {
     let drawn = sample(SIX, &["--draws", "40"]);
     assert_eq!(draws(&drawn["seed"].to_string()), drawn["draws"]);
     let greedy = sample(SIX, &["--draws", "3", "--temperature", "0"]);
+    let idle = file(SIX.as_bytes());
+    let args = ["sample", "--logits", idle.path().to_str().unwrap(), "--temperature", "0", "--top-k", "2"];
+    let outcome = limpid(&args).success();
+    assert!(outcome.stderr.starts_with("limpid: --top-k changes nothing"), "{}", outcome.stderr);
     assert_eq!((&greedy["draws"], &greedy["final"]), (&json!([0, 0, 0]), &json!([[0, 1.0]])));
     assert_eq!(sample(SIX, &["--seed", "5"])["draws"], json!([]));
 }
@@ -93,6 +97,13 @@ fn what_cannot_be_sampled_is_refused() {
         &["sample", "--logits", six, "--prompt-tokens", "6"],
         2,
         &["--prompt-tokens is 6", "from 0 to 5"],
+    );
+    let breakers = ["--dry-multiplier", "1", "--dry-breakers", "[\"a\"]"];
+    let no_texts = "there is no model here whose tokens have texts";
+    expect_error(
+        &[&["sample", "--logits", six], &breakers[..]].concat(),
+        2,
+        &["--dry-breakers is \"a\"", no_texts],
     );
     expect_error(&["sample", "--logits", six, "--top-k", "-1"], 2, &["0 switches it off"]);
     let all = "0,1,2,3,4,5";

@@ -1,6 +1,6 @@
 //! What the sampling and stopping options do to a text.
 
-use super::harness::{PROMPT, limpid};
+use super::harness::{PROMPT, expect_error, limpid};
 use serde_json::Value;
 
 fn run_json(more: &[&str]) -> Value {
@@ -72,4 +72,63 @@ fn penalties_change_the_text() {
         let args = [&["-n", "60", "--temperature", "0"][..], &more].concat();
         assert_ne!(run_json(&args)["token_ids"], plain["token_ids"], "{more:?}");
     }
+}
+
+#[test]
+fn a_default_without_a_place_says_that_it_is_one() {
+    let refused = |args: &[&str], parts: &[&str]| expect_error(&[&["run", PROMPT], args].concat(), 2, parts);
+    refused(
+        &["--sampler-order", "top_k", "--top-k", "3"],
+        &[
+            "--temperature is 0.6 by default (GGUF general.sampling.*), allowed is 1 (off): sampler_order top_k has no",
+        ],
+    );
+    refused(
+        &["--sampler-order", "top_k", "--temperature", "0.6"],
+        &["--temperature is 0.6, allowed is 1 (off)"],
+    );
+    let args = ["--sampler-order", "top_k", "--temperature", "1", "--top-p", "1", "-n", "1"];
+    limpid(&[&["run", PROMPT], &args[..]].concat()).success();
+}
+
+#[test]
+fn filters_that_do_nothing_are_noted() {
+    let base = ["run", PROMPT, "-n", "1", "--temperature", "0"];
+    let noted = |more: &[&str]| {
+        let outcome = limpid(&[&base[..], more].concat()).success();
+        outcome.stderr.lines().filter(|line| line.contains("nothing: the temperature is 0")).count()
+    };
+    assert_eq!(noted(&[]), 0, "what no option sets is no news");
+    assert_eq!(noted(&["--top-p", "1", "--top-k", "0"]), 0);
+    assert_eq!(
+        noted(&["--repetition-penalty", "1.1", "--dry-multiplier", "1"]),
+        0,
+        "they hold for the largest too"
+    );
+    assert_eq!(noted(&["--top-p", "0.9", "--min-p", "0.1"]), 1);
+    assert_eq!(noted(&["--top-p", "0.9", "--quiet"]), 0);
+    let outcome = limpid(&[&base[..], &["--top-p", "0.9", "--xtc-probability", "1"]].concat()).success();
+    let note = "limpid: --top-p, --xtc-probability change nothing: the temperature is 0, and no filter removes the \
+                likeliest token\n";
+    assert!(outcome.stderr.contains(note), "{}", outcome.stderr);
+}
+
+#[test]
+fn breakers_of_dry_are_ids_or_texts() {
+    let text = |breakers: &str| {
+        let dry = ["--dry-multiplier", "5", "--dry-allowed-length", "1", "--dry-breakers", breakers];
+        let base = ["run", "--json", "--raw", "Once upon a time", "-n", "40", "--temperature", "0"];
+        limpid(&[&base[..], &dry].concat()).json()["token_ids"].clone()
+    };
+    assert_eq!(text("[]"), text("[9]"), "token 9 is no token of the text");
+    assert_ne!(text("[\" \"]"), text("[]"));
+    assert_eq!(text("[9, 8]"), text("9,8"));
+    let refused = |breakers: &str, part: &str| {
+        let args = ["run", PROMPT, "--dry-multiplier", "1", "--dry-breakers", breakers];
+        expect_error(&args, 2, &["--dry-breakers", part]);
+    };
+    refused("[\"\"]", "texts that a token of the model has in it");
+    refused("[1.5]", "a list of texts and token ids");
+    refused("[1,", "a list of texts and token ids");
+    refused("x", "`x` is no token id");
 }

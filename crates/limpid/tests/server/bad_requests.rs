@@ -151,7 +151,7 @@ fn a_browser_that_was_led_here_is_refused() {
 fn the_log_has_no_text_of_users() {
     let server = Server::start(&[]);
     let secret = "Xyzzyplugh";
-    let body = chat(json!({"messages": [{"role": "user", "content": secret}]}));
+    let body = chat(json!({"messages": [{"role": "user", "content": format!("A story of {secret}.")}]}));
     let answer = server.post("/v1/chat/completions", &body).success();
     server.post("/v1/completions", &completion(json!({"temperature": secret}))).error(400, "invalid_request");
     server.post("/v1/completions", &completion(json!({secret: 1}))).error(400, "invalid_request");

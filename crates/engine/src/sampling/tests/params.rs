@@ -253,7 +253,7 @@ fn what_is_not_followed_is_named() {
     };
     let numbers = json!({"typical_p": 0.9, "num_beams": 4, "eta_cutoff": 0.0, "max_length": 4096});
     assert_eq!(not_followed(numbers), ["max_length", "num_beams"]);
-    let others = json!({"stop_strings": ["x"], "suppress_tokens": [1], "begin_suppress_tokens": [220],
+    let others = json!({"stop_strings": ["x"], "begin_suppress_tokens": [220],
         "max_new_tokens": 512, "early_stopping": true, "a_new_key": "x"});
     let all: Vec<_> = others.as_object().unwrap().keys().cloned().collect();
     let mut expected = all.clone();
@@ -307,6 +307,57 @@ fn rarer_knobs_are_followed_too() {
     assert_eq!(wrong.name, "typical_p (generation_config.json)");
     let wrong = Defaults::from_generation_config(&json!({"no_repeat_ngram_size": 1.5})).unwrap_err();
     assert_eq!(wrong.name, "no_repeat_ngram_size (generation_config.json)");
+}
+
+#[test]
+fn lists_of_tokens_are_followed() {
+    let config = json!({"suppress_tokens": [1, 5], "bad_words_ids": [[2], [3, 4]]});
+    let defaults = Defaults::from_generation_config(&config).unwrap();
+    assert_eq!(defaults.not_followed, [""; 0]);
+    let source = Source::GenerationConfig;
+    assert_eq!(defaults.suppress_tokens, Setting { value: ids(&[1, 5]), source });
+    let params = defaults.params(0);
+    assert_eq!(params.suppress_tokens, ids(&[1, 5]));
+    assert_eq!(params.bad_words_ids, [ids(&[2]), ids(&[3, 4])]);
+    assert_eq!(defaults.greedy().params(0).suppress_tokens, ids(&[1, 5]), "beams too");
+    let none = json!({"suppress_tokens": null, "bad_words_ids": []});
+    assert_eq!(Defaults::from_generation_config(&none).unwrap(), Defaults::limpid());
+    for (config, name) in [
+        (json!({"suppress_tokens": 1}), "suppress_tokens (generation_config.json)"),
+        (json!({"suppress_tokens": [-1]}), "suppress_tokens (generation_config.json)"),
+        (json!({"bad_words_ids": [1]}), "bad_words_ids (generation_config.json)"),
+        (json!({"bad_words_ids": [[]]}), "bad_words_ids (generation_config.json)"),
+    ] {
+        assert_eq!(Defaults::from_generation_config(&config).unwrap_err().name, name);
+    }
+}
+
+#[test]
+fn a_default_that_does_not_go_with_a_request_says_whose_it_is() {
+    let config = json!({"top_k": 20, "typical_p": 0.9});
+    let defaults = Defaults::from_generation_config(&config).unwrap();
+    let order = |order: &str| {
+        let sampler_order = order.parse().unwrap();
+        let error = SamplingParams { sampler_order, ..defaults.params(0) }.validate().unwrap_err();
+        defaults.blamed(error).to_string()
+    };
+    assert_eq!(
+        order("top_k"),
+        "temperature is 0.8 by default (Limpid's own), allowed is 1 (off): sampler_order top_k has no place for \
+         temperature; set it yourself"
+    );
+    let found = order("temperature,top_p,typical_p");
+    assert!(
+        found.starts_with("top_k is 20 by default (generation_config.json), allowed is 0 (off)"),
+        "{found}"
+    );
+    let found = order("vllm");
+    assert!(
+        found.starts_with("typical_p is 0.9 by default (generation_config.json), allowed is 1"),
+        "{found}"
+    );
+    let other = ParamError::new("dry_base", 0, "from 1 to 100");
+    assert_eq!(defaults.blamed(other.clone()), other, "no file sets it");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The lines of a batch: requests as they are read, answers in the order of the requests.
 
 use crate::error::CliError;
+use crate::openai::json::{self, Json};
 use crate::openai::{ApiError, Endpoint, Fields};
 use crate::units;
 use serde_json::{Value, json};
@@ -25,16 +26,17 @@ pub(super) struct Line {
     custom_id: Option<String>,
     /// An id that an earlier line has.
     is_duplicate: bool,
-    content: Result<Value, String>,
+    content: Result<Json, String>,
 }
 
 impl Line {
     /// What it asks for.
     pub(super) fn read(&mut self) -> Result<(Endpoint, Value), ApiError> {
-        let content = std::mem::replace(&mut self.content, Ok(Value::Null));
+        let nothing = Json { value: Value::Null, duplicate: None };
+        let content = std::mem::replace(&mut self.content, Ok(nothing));
         let content =
             content.map_err(|error| ApiError::invalid(None, format!("line {} is {error}", self.number)))?;
-        let mut fields = Fields::new(content, "")?;
+        let mut fields = Fields::new(content.checked()?, "")?;
         match fields.text("custom_id")? {
             None => return Err(fields.missing("custom_id", "a string")),
             Some(id) if self.is_duplicate => {
@@ -111,7 +113,8 @@ impl Lines {
             return Ok(None);
         }
         let content = parse(&bytes);
-        let custom_id = content.as_ref().ok().and_then(|line| line["custom_id"].as_str()).map(str::to_owned);
+        let line = content.as_ref().ok();
+        let custom_id = line.and_then(|line| line.value["custom_id"].as_str()).map(str::to_owned);
         let is_duplicate = custom_id.clone().is_some_and(|id| !self.ids.insert(id));
         self.n_read += 1;
         Ok(Some(Line { index: self.n_read - 1, number: self.number, custom_id, is_duplicate, content }))
@@ -146,7 +149,7 @@ impl Lines {
 }
 
 /// A line's JSON, or what it is instead.
-fn parse(line: &[u8]) -> Result<Value, String> {
+fn parse(line: &[u8]) -> Result<Json, String> {
     let text =
         str::from_utf8(line).map_err(|error| format!("not UTF-8 from byte {} on", error.valid_up_to()))?;
     // Of a value of one line, so that its line says nothing.
@@ -155,7 +158,7 @@ fn parse(line: &[u8]) -> Result<Value, String> {
         let what = message.split(" at line ").next().unwrap_or_default();
         format!("no JSON: {what} at column {}", error.column())
     };
-    serde_json::from_str(text).map_err(no_json)
+    json::parse(text).map_err(no_json)
 }
 
 /// Writes answers in the order of their requests.

@@ -113,8 +113,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
     let work = Work::new(&file.weights, &file.config)?;
     let most = cases.most_sequences();
     let max_rows = args.compute.prefill_chunk.max(most);
-    let limits = Sizing { plan: &plan, max_rows, max_logit_rows: most, n_sequences: most, n_shared: 0 }
-        .limits(longest);
+    let limits =
+        Sizing { plan: &plan, max_rows, max_logit_rows: most, n_sequences: most, n_shared: 0, n_texts: 0 }
+            .limits(longest);
     cases.check_memory(&plan, limits, machine::available_memory())?;
     let options = ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits };
     let cpu = setup.cpu();

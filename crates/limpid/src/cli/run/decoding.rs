@@ -86,12 +86,13 @@ impl DecodingArgs {
         Ok(decoding)
     }
 
+    pub(crate) fn has_beams(&self) -> bool {
+        self.num_beams.is_some_and(|num_beams| num_beams > 1)
+    }
+
     /// The model's defaults, except that beams do not draw.
     pub(crate) fn defaults(&self, defaults: Defaults) -> Defaults {
-        match self.num_beams {
-            Some(num_beams) if num_beams > 1 => defaults.greedy(),
-            _ => defaults,
-        }
+        if self.has_beams() { defaults.greedy() } else { defaults }
     }
 }
 

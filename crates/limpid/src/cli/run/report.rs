@@ -104,7 +104,7 @@ impl Report<'_> {
         let usage = &finished.usage;
         [
             format!("load {}", units::time(self.load)),
-            ttft_summary(finished.timings.ttft),
+            ttft_summary(finished.timings.ttft, usage),
             decode_summary(&finished.timings),
             format!(
                 "{} + {} tokens, {} computed in {}, {}",
@@ -145,8 +145,10 @@ impl Report<'_> {
     }
 }
 
-fn ttft_summary(ttft: Option<Ttft>) -> String {
+/// A text may end before there is any: its tokens are none that a reader sees.
+fn ttft_summary(ttft: Option<Ttft>, usage: &Usage) -> String {
     match ttft {
+        None if usage.completion_tokens > 0 => "no token with text".to_owned(),
         None => "no token".to_owned(),
         Some(ttft) => format!(
             "TTFT {} (queue {}, tokenize {}, prefill {}, first sample {})",
@@ -321,7 +323,9 @@ pub(crate) struct DefaultsJson {
     top_k: SettingJson<u32>,
     min_p: SettingJson<f32>,
     repetition_penalty: SettingJson<f32>,
-    /// What else the model's files set.
+    suppress_tokens: SettingJson<Vec<u32>>,
+    bad_words_ids: SettingJson<Vec<Vec<u32>>>,
+    /// What other numbers the model's files set.
     others: BTreeMap<&'static str, SettingJson<f32>>,
 }
 
@@ -337,12 +341,21 @@ impl DefaultsJson {
         fn json<T: Copy>(setting: &Setting<T>) -> SettingJson<T> {
             SettingJson { value: setting.value, source: setting.source.to_string() }
         }
+        let (suppressed, bad_words) = (&defaults.suppress_tokens, &defaults.bad_words_ids);
         Self {
             temperature: json(&defaults.temperature),
             top_p: json(&defaults.top_p),
             top_k: json(&defaults.top_k),
             min_p: json(&defaults.min_p),
             repetition_penalty: json(&defaults.repetition_penalty),
+            suppress_tokens: SettingJson {
+                value: raw_ids(&suppressed.value),
+                source: suppressed.source.to_string(),
+            },
+            bad_words_ids: SettingJson {
+                value: bad_words.value.iter().map(|ids| raw_ids(ids)).collect(),
+                source: bad_words.source.to_string(),
+            },
             others: defaults.others.iter().map(|(name, setting)| (*name, json(setting))).collect(),
         }
     }
@@ -359,6 +372,15 @@ impl DefaultsJson {
             one("min_p", &self.min_p),
             one("repetition_penalty", &self.repetition_penalty),
         ];
+        for (name, n, source) in [
+            ("suppress_tokens", self.suppress_tokens.value.len(), &self.suppress_tokens.source),
+            ("bad_words_ids", self.bad_words_ids.value.len(), &self.bad_words_ids.source),
+        ] {
+            // Most models ban none, and others so many that nobody would read on.
+            if n > 0 {
+                settings.push(format!("{n} in {name} ({source})"));
+            }
+        }
         settings.extend(self.others.iter().map(|(name, setting)| one(name, setting)));
         settings.join(", ")
     }

@@ -3,6 +3,7 @@
 
 use crate::error::CliError;
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// The most that is read: a hundred times the largest vocabulary.
@@ -41,9 +42,13 @@ fn json(bytes: &[u8]) -> Result<Vec<f32>, String> {
 }
 
 const MAGIC: &[u8] = b"\x93NUMPY";
+const VERSIONS: RangeInclusive<u8> = 1..=3;
 
 /// One dimension, or more of which all but one are 1.
 fn npy(bytes: &[u8]) -> Result<Vec<f32>, String> {
+    if let Some(version) = bytes.get(MAGIC.len()).filter(|version| !VERSIONS.contains(version)) {
+        return Err(format!("the NumPy file has version {version} of the format, 1 to 3 are read"));
+    }
     let (header, data) = header(bytes).ok_or("the header of the NumPy file is cut off")?;
     let value = |key: &str| {
         let (_, rest) = header.split_once(&format!("'{key}':"))?;
@@ -130,6 +135,8 @@ mod tests {
             (file(1, &header("<f4", "(3,)"), &f4), "there are 2 numbers"),
             (file(1, &header("<f4", "(2, 2)"), &f4), "a vector is expected"),
             (file(1, &header("<f2", "(2,)"), &f4), "'<f2'"),
+            (file(9, &header("<f4", "(2,)"), &f4), "version 9 of the format, 1 to 3 are read"),
+            (file(0, &header("<f4", "(2,)"), &f4), "version 0 of the format"),
             (file(1, "{}", &f4), "no shape"),
             (file(1, &header("<f4", "(2,)"), &f4)[..20].to_vec(), "cut off"),
             (MAGIC.to_vec(), "cut off"),

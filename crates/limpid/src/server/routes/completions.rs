@@ -1,7 +1,7 @@
 //! `/v1/completions` and `/v1/chat/completions`.
 
 use crate::cli::sampling::draw_seed;
-use crate::openai::{ApiError, Ask, Chunks, Endpoint, Head, Translator, Whole};
+use crate::openai::{ApiError, Ask, Chunks, Endpoint, Head, Translator, Whole, json};
 use crate::server::body::JsonBytes;
 use crate::server::error::HttpError;
 use crate::server::openapi::{ChatCompletion, ChatCompletionRequest, Completion, CompletionRequest, Failure};
@@ -97,9 +97,7 @@ async fn answer(app: &Arc<App>, endpoint: Endpoint, body: Bytes) -> Result<Respo
 
 /// From the body to what the engine takes.
 fn read(app: &App, translator: &Translator, endpoint: Endpoint, body: &[u8]) -> Result<Ask, ApiError> {
-    let body = serde_json::from_slice(body)
-        .map_err(|error| ApiError::invalid(None, format!("the body is no JSON: {error}")))?;
-    let ask = translator.ask(endpoint, body, draw_seed())?;
+    let ask = translator.ask(endpoint, json::body(body)?, draw_seed())?;
     app.check_model(&ask.model)?;
     Ok(ask)
 }

@@ -1,6 +1,6 @@
 //! `/tokenize` and `/detokenize`, as vLLM has them.
 
-use crate::openai::{ApiError, Fields};
+use crate::openai::{ApiError, Fields, json};
 use crate::server::App;
 use crate::server::body::JsonBytes;
 use crate::server::error::HttpError;
@@ -8,7 +8,7 @@ use crate::server::openapi::{DetokenizeRequest, Detokenized, Failure, TokenizeRe
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde_json::{Value, json as value};
 use std::sync::Arc;
 
 pub(crate) fn routes() -> Router<Arc<App>> {
@@ -31,7 +31,7 @@ pub(crate) async fn tokenize(State(app): State<Arc<App>>, body: JsonBytes) -> Re
     on_thread(app.clone(), body, move |mut fields| {
         let wants_strings = fields.flag("return_token_strs")?.unwrap_or(false);
         let tokens = translator.tokenize(fields)?;
-        let mut answer = json!({"count": tokens.len(), "max_model_len": max_model_len});
+        let mut answer = value!({"count": tokens.len(), "max_model_len": max_model_len});
         answer["tokens"] = tokens.iter().map(|id| id.0).collect();
         if wants_strings {
             answer["token_strs"] = tokens.iter().map(|&id| translator.tokenizer().piece(id)).collect();
@@ -56,7 +56,7 @@ pub(crate) async fn detokenize(
     body: JsonBytes,
 ) -> Result<Json<Value>, HttpError> {
     let translator = app.ready()?.translator.clone();
-    on_thread(app.clone(), body, move |fields| Ok(json!({"prompt": translator.detokenize(fields)?}))).await
+    on_thread(app.clone(), body, move |fields| Ok(value!({"prompt": translator.detokenize(fields)?}))).await
 }
 
 /// Reads the body and works on it where it holds up nobody.
@@ -66,9 +66,7 @@ async fn on_thread(
     work: impl FnOnce(Fields) -> Result<Value, ApiError> + Send + 'static,
 ) -> Result<Json<Value>, HttpError> {
     let done = tokio::task::spawn_blocking(move || {
-        let body = serde_json::from_slice(&body)
-            .map_err(|error| ApiError::invalid(None, format!("the body is no JSON: {error}")))?;
-        let mut fields = Fields::new(body, "")?;
+        let mut fields = Fields::new(json::body(&body)?, "")?;
         // There is one model; a name, if given, must be its.
         fields.text("model")?.map_or(Ok(()), |name| app.check_model(&name))?;
         work(fields)
