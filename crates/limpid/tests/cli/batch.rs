@@ -142,10 +142,7 @@ fn what_is_wrong_with_a_line_is_its_answer_and_others_go_on() {
         ),
         (line("a", "/v1/completions", &body), "`custom_id` is \"a\", which an earlier line has too"),
         (completion("d", json!({"suffix": "x"})), "`suffix` is not supported; leave it out"),
-        (
-            completion("e", json!({"prompt": ["a", "b"]})),
-            "`prompt` is a list of 2: give each a line of its own",
-        ),
+        (completion("e", json!({"prompt": ["a", "b"]})), "list of 2: give each a line of its own"),
         (completion("f", json!({"temperature": "hot"})), "`temperature` is \"hot\", a number is expected"),
         (completion("g", json!({"top_p": 1.5})), "top_p is 1.5, allowed is from 0 to 1"),
         (completion("s", json!({"logit_bias": [1]})), "`logit_bias` is [1], an object of token ids"),
