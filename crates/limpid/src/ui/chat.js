@@ -137,7 +137,7 @@ function metrics(usage, limpid) {
     rate == null ? "– tokens/s" : `${rate.toFixed(rate < 100 ? 1 : 0)} tokens/s`,
     `KV cache ${bytes(kv_bytes)}`,
     `${usage.prompt_tokens} + ${usage.completion_tokens} tokens${cached}`,
-    `ended by ${limpid.choices[0].stop.reason.replaceAll("_", " ")}`,
+    `ended by ${limpid.choices[0].stop.reason.replace("eos", "EOS").replaceAll("_", " ")}`,
     `seed ${limpid.seed}`,
   ].join(" · ");
 }
@@ -210,6 +210,7 @@ function send(event) {
 
 showFields();
 if (matchMedia("(max-width: 48rem)").matches) at("settings").open = false;
+at("fields").addEventListener("submit", (event) => event.preventDefault());
 at("composer").addEventListener("submit", send);
 at("input").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) send(event);

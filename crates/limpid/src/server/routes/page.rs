@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 const HTML: &str = include_str!("../../ui/index.html");
 const STYLE: &str = include_str!("../../ui/style.css");
+const ICON: &str = include_str!("../../ui/icon.svg");
 const SCRIPT: &str = include_str!("../../ui/chat.js");
 
 /// Scripts, styles and connections of this server only; nothing inline, nothing embedded, nowhere embedded.
@@ -18,6 +19,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/", get(|| file(HTML, "text/html; charset=utf-8")))
+        .route("/icon.svg", get(|| file(ICON, "image/svg+xml")))
         .route("/style.css", get(|| file(STYLE, "text/css; charset=utf-8")))
         .route("/chat.js", get(|| file(SCRIPT, "text/javascript; charset=utf-8")))
 }
