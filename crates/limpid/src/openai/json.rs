@@ -16,7 +16,7 @@ pub(crate) struct Json {
 pub(crate) fn parse(text: &str) -> Result<Json, serde_json::Error> {
     let mut duplicate = None;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Reader { path: String::new(), duplicate: &mut duplicate }.deserialize(&mut reader)?;
+    let value = Reader { place: Place::Root, duplicate: &mut duplicate }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(Json { value, duplicate })
 }
@@ -40,9 +40,28 @@ impl Json {
     }
 }
 
-/// Reads the value that lies at `path`.
+/// Where a value lies. Spelled out only for an error: a prompt may be a million ids.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root,
+    Key(&'a Place<'a>, &'a str),
+    Index(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Root => Ok(()),
+            Place::Key(Place::Root, key) => f.write_str(key),
+            Place::Key(above, key) => write!(f, "{above}.{key}"),
+            Place::Index(above, i) => write!(f, "{above}[{i}]"),
+        }
+    }
+}
+
+/// Reads the value of a place.
 struct Reader<'a> {
-    path: String,
+    place: Place<'a>,
     duplicate: &'a mut Option<String>,
 }
 
@@ -92,8 +111,8 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         loop {
-            let path = format!("{}[{}]", self.path, list.len());
-            match values.next_element_seed(Reader { path, duplicate: self.duplicate })? {
+            let place = Place::Index(&self.place, list.len());
+            match values.next_element_seed(Reader { place, duplicate: self.duplicate })? {
                 Some(value) => list.push(value),
                 None => return Ok(Value::Array(list)),
             }
@@ -103,12 +122,11 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let dot = if self.path.is_empty() { "" } else { "." };
-            let path = format!("{}{dot}{key}", self.path);
+            let place = Place::Key(&self.place, &key);
             if object.contains_key(&key) {
-                self.duplicate.get_or_insert_with(|| path.clone());
+                self.duplicate.get_or_insert_with(|| place.to_string());
             }
-            let value = entries.next_value_seed(Reader { path, duplicate: self.duplicate })?;
+            let value = entries.next_value_seed(Reader { place, duplicate: self.duplicate })?;
             object.insert(key, value);
         }
         Ok(Value::Object(object))

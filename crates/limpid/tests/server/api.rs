@@ -174,7 +174,9 @@ fn the_page_comes_with_a_strict_policy() {
     for inline in ["<style", " style=", "onclick", "<script>", "http://", "https://"] {
         assert!(!page.body.contains(inline), "{inline}");
     }
-    for (path, media_type) in [("/chat.js", "text/javascript"), ("/style.css", "text/css"), ("/icon.svg", "image/svg")] {
+    for (path, media_type) in
+        [("/chat.js", "text/javascript"), ("/style.css", "text/css"), ("/icon.svg", "image/svg")]
+    {
         let file = server.get(path);
         assert!(file.status == 200 && file.head.contains(media_type), "{file:?}");
         assert!(page.body.contains(&format!("\"{}\"", &path[1..])), "the page uses {path}");
