@@ -83,7 +83,7 @@ pub(crate) fn run(args: &BatchArgs) -> Result<ExitCode, CliError> {
     let engine = args.engine(&file, tokenizer, &console, clock)?;
     // Only now: a model that cannot be loaded destroys no earlier answers.
     let answers = Answers::create(&args.output, &lines)?;
-    interrupt.loading_is_done();
+    interrupt.work_begins();
     let progress = Progress::start(&console, "batch", Unit::Requests);
     let n_sequences = args.sequences;
     let batch =

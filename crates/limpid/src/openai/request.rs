@@ -4,15 +4,14 @@ use super::fields::{ApiError, Fields};
 use super::sampling::{context_overflow, decoding, defaults, logprobs_mode, sampling, stop, token_ids};
 use crate::error::CliError;
 use crate::load::ModelFile;
-use crate::prompt::{encode_messages, encode_raw};
+use crate::prompt::{ChatPrompt, TemplateVariables, encode_raw};
 use limpid_engine::TokenId;
-use limpid_engine::chat::{ChatTemplate, Message};
+use limpid_engine::chat::Message;
 use limpid_engine::decode::LogprobParams;
 use limpid_engine::engine::Request;
 use limpid_engine::sampling::Defaults;
 use limpid_engine::tokenizer::Tokenizer;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is asked for.
@@ -46,7 +45,7 @@ pub(crate) struct Ask {
 /// What requests are translated with.
 pub(crate) struct Translator {
     tokenizer: Arc<Tokenizer>,
-    template: Option<ChatTemplate>,
+    chat: Option<ChatPrompt>,
     defaults: Defaults,
 }
 
@@ -54,7 +53,8 @@ impl Translator {
     pub(crate) fn new(file: &ModelFile, tokenizer: Arc<Tokenizer>) -> Result<Self, CliError> {
         let metadata = file.weights.metadata();
         let defaults = defaults(Defaults::of(metadata)?);
-        Ok(Self { tokenizer, template: ChatTemplate::of(metadata)?, defaults })
+        let chat = ChatPrompt::of(file, TemplateVariables::default(), &tokenizer)?;
+        Ok(Self { tokenizer, chat, defaults })
     }
 
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
@@ -114,12 +114,11 @@ impl Translator {
             Some(other) => return Err(fields.wrong("messages", &other, "a list of messages")),
         };
         let messages = messages.into_iter().enumerate().map(message).collect::<Result<Vec<_>, _>>()?;
-        let Some(template) = &self.template else {
+        let Some(chat) = &self.chat else {
             let message = "the model has no chat template: use /v1/completions";
             return Err(ApiError::invalid(Some("messages"), message));
         };
-        encode_messages(template, &messages, BTreeMap::new(), &self.tokenizer)
-            .map_err(|error| unreadable("messages", &error))
+        chat.encode(&messages, &self.tokenizer).map_err(|error| unreadable("messages", &error))
     }
 }
 

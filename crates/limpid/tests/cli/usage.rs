@@ -15,6 +15,7 @@ fn help_of_every_command_is_on_standard_output() {
         &["perplexity", "--help"],
         &["bench", "--help"],
         &["batch", "--help"],
+        &["chat", "--help"],
     ] {
         let outcome = limpid(args).success();
         assert!(outcome.stdout.contains("Usage: limpid"), "{args:?}");
