@@ -74,11 +74,9 @@ fn run_prompt(args: &RunArgs) -> Result<ExitCode, CliError> {
     let interrupt = Interrupt::while_loading(console)?;
     let loading = Loading { setup: &setup, sizing: &sizing, size, kv_cache: !args.no_kv_cache };
     let mut engine = file.engine(&loading, tokenizer.clone(), &console, Box::new(clock))?;
-    let accepted_at = clock.0.elapsed();
+    let loaded_at = clock.0.elapsed();
     interrupt.work_begins();
-    let load = accepted_at - reading - tokenize;
-
-    let accepted_at = accepted_at - tokenize;
+    let (load, accepted_at) = (loaded_at - reading - tokenize, loaded_at - tokenize);
     let id = engine.submit(Request { accepted_at, tokenized_at: accepted_at + tokenize, ..request })?;
     let watch = Watch {
         console: &console,

@@ -76,7 +76,9 @@ impl Session<'_> {
 
     /// Answers the last message; if nothing comes of it the conversation is the one from before.
     fn answer_or(&mut self, before: Conversation) -> Result<bool, CliError> {
+        self.interrupt.work_begins();
         let answered = self.try_answer();
+        self.interrupt.work_is_done(self.has_editor);
         if !matches!(answered, Ok(Answer::Whole | Answer::Interrupted)) {
             self.conversation = before;
         }
@@ -108,7 +110,6 @@ impl Session<'_> {
             ..Request::new(ids.clone(), sampling)
         };
         let id = self.engine.submit(request)?;
-        self.interrupt.work_begins();
         let watch = Watch {
             console: &self.console,
             interrupt: self.interrupt,
@@ -118,9 +119,7 @@ impl Session<'_> {
             streams: true,
             explains: false,
         };
-        let generation = generate(&mut self.engine, id, &watch, String::new(), None);
-        self.interrupt.work_is_done(self.has_editor);
-        let generation = generation?;
+        let generation = generate(&mut self.engine, id, &watch, String::new(), None)?;
         let first = generation.first();
         // Where nothing came, the line is that of the terminal's own ^C.
         if !first.text.ends_with('\n') && (!first.token_ids.is_empty() || self.has_editor) {
@@ -221,8 +220,8 @@ impl Session<'_> {
         };
         let with_system = if self.conversation.system().is_some() { " and the system message" } else { "" };
         CliError::failure(format!(
-            "the message alone{with_system}, as the chat template writes it, has {}; {limit} holds {max_len}, and {kept}: it is \
-             taken back; {remedy}",
+            "the message alone{with_system}, as the chat template writes it, has {}; {limit} holds \
+             {max_len}, and {kept}: it is taken back; {remedy}",
             units::counted(n_prompt, "token"),
         ))
     }
