@@ -245,6 +245,19 @@ fn a_message_that_fits_no_context_is_taken_back() {
 }
 
 #[test]
+fn an_answer_that_comes_too_late_is_none() {
+    let long = "a fox and ".repeat(200);
+    let outcome = chat(&["--time-limit-s", "0.001", "--prefill-chunk", "1", "-n", "5"], &[&long, "/stats"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("the time limit was up before anything was said"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("0 messages, context 0 of"),
+        "the message is taken back: {}",
+        outcome.stderr
+    );
+}
+
+#[test]
 fn models_and_options_that_cannot_chat() {
     let folder = Folder::with_vocabulary(SMALL, 384);
     let tokenizer = |template: Value| json!({"eos_token": "<|eot_id|>", "chat_template": template});

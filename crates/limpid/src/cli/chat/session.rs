@@ -92,6 +92,10 @@ impl Session<'_> {
                 self.console.note("interrupted before anything was said: the message is taken back");
                 Ok(true)
             }
+            Answer::TooLate => Err(CliError::failure(
+                "the time limit was up before anything was said: the message is taken back; /quit and allow more with \
+                 --time-limit-s",
+            )),
         }
     }
 
@@ -141,8 +145,8 @@ impl Session<'_> {
     ) -> Answer {
         let Generation { mut texts, finished, .. } = generation;
         let was_interrupted = finished.reason == FinishReason::Cancelled;
-        if was_interrupted && texts[0].token_ids.is_empty() {
-            return Answer::Nothing;
+        if texts[0].token_ids.is_empty() {
+            return if was_interrupted { Answer::Nothing } else { Answer::TooLate };
         }
         let first = texts.swap_remove(0);
         if first.text.is_empty() {
@@ -321,6 +325,8 @@ enum Answer {
     Interrupted,
     /// Interrupted before the first token.
     Nothing,
+    /// The time limit was up before the first token.
+    TooLate,
 }
 
 /// Of the generated tokens, those that are part of what was said: not the one that ended it.

@@ -142,7 +142,8 @@ impl RunArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Prompt")]
 pub(crate) struct PromptArgs {
-    /// The prompt; `-` is standard input [default: standard input, if it is not a terminal]
+    /// The prompt; `-` is standard input [default: standard input, if it is not a terminal; else a chat begins, see
+    /// `limpid chat`]
     #[arg(group = "source")]
     prompt: Option<String>,
 
