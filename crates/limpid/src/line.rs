@@ -22,6 +22,19 @@ pub(crate) fn one_line(message: &str) -> String {
     line
 }
 
+/// A text of many lines with what steers a terminal escaped.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\n' | '\t') || !c.is_control() {
+            shown.push(c)
+        } else {
+            shown.extend(c.escape_debug())
+        }
+    }
+    shown
+}
+
 fn push_escaped(line: &mut String, c: char) {
     // Line and paragraph separators, and marks and overrides of the direction of writing.
     let is_layout = matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
@@ -36,6 +49,11 @@ mod tests {
     fn what_steers_a_terminal_is_escaped() {
         assert_eq!(one_line("a\u{1b}[31m\n\u{11}\u{202e}\u{9b}b"), r"a\u{1b}[31m\n\u{11}\u{202e}\u{9b}b");
         assert_eq!(one_line("Grüße \"狐\" `a\\b`"), "Grüße \"狐\" `a\\b`");
+    }
+
+    #[test]
+    fn a_text_keeps_its_lines() {
+        assert_eq!(shown("a\n\tb\u{1b}[?25l\r\u{202e}"), "a\n\tb\\u{1b}[?25l\\r\u{202e}");
     }
 
     #[test]

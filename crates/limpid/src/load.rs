@@ -1,9 +1,13 @@
 //! From a path to an opened model: the file, its configuration and its tokenizer.
 
+use crate::cli::args::Setup;
 use crate::console::Console;
 use crate::error::CliError;
 use crate::progress::{Progress, Unit};
+use crate::sizing::{SequenceSize, Sizing};
+use limpid_engine::engine::{Clock, Engine, EngineConfig};
 use limpid_engine::model::{Model, ModelConfig, ModelError, ModelOptions, arch};
+use limpid_engine::sampling::Defaults;
 use limpid_engine::tokenizer::Tokenizer;
 use limpid_engine::weights::WeightsFile;
 use limpid_kernels::Cpu;
@@ -68,5 +72,47 @@ impl ModelFile {
             )),
             error => error.into(),
         })
+    }
+
+    /// Loads the model into an engine for one request at a time.
+    pub(crate) fn engine(
+        &self,
+        loading: &Loading<'_>,
+        tokenizer: Arc<Tokenizer>,
+        console: &Console,
+        clock: Box<dyn Clock>,
+    ) -> Result<Engine, CliError> {
+        let &Loading { setup, sizing, size, kv_cache } = loading;
+        let limits = sizing.limits(size.n_positions);
+        let options = ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits };
+        let model = self.load(setup.cpu(), &options, console)?;
+        let config = EngineConfig {
+            context_length: size.context_length,
+            n_pages: sizing.n_pages(size.n_positions),
+            max_sequences: sizing.n_sequences,
+            max_waiting: 1,
+            prefill_chunk: size.prefill_chunk,
+            kv_cache,
+        };
+        Ok(Engine::new(Box::new(model), tokenizer, config, clock)?)
+    }
+}
+
+/// How an engine for one request at a time is loaded.
+pub(crate) struct Loading<'a> {
+    pub(crate) setup: &'a Setup,
+    pub(crate) sizing: &'a Sizing<'a>,
+    pub(crate) size: SequenceSize,
+    pub(crate) kv_cache: bool,
+}
+
+/// What is odd about the model's files, and what of them is not done.
+pub(crate) fn warn(console: &Console, tokenizer: &Tokenizer, defaults: &Defaults) {
+    for warning in tokenizer.warnings() {
+        console.note(&format!("warning: {warning}"));
+    }
+    for key in &defaults.not_followed {
+        console
+            .note(&format!("warning: the model's files set {key}, which is not supported and is left out"));
     }
 }

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     let result = match Cli::try_parse() {
         Ok(cli) => match cli.command {
             Command::Run(args) => cli::run::run(&args),
+            Command::Chat(args) => cli::chat::run(&args),
             Command::Batch(args) => cli::batch::run(&args),
             Command::Serve(args) => cli::serve::run(&args),
             Command::Inspect(args) => cli::inspect::run(&args),

@@ -1,6 +1,7 @@
 //! Standard output: the result and nothing else.
 
 use crate::error::CliError;
+use crate::line::shown;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 /// Writes and flushes, so that a stream is seen as it comes.
@@ -10,6 +11,11 @@ pub(crate) fn write(text: &str) -> Result<(), CliError> {
         ErrorKind::BrokenPipe => CliError::ClosedPipe,
         _ => CliError::failure(format!("cannot write to standard output: {error}")),
     })
+}
+
+/// A model's text. On a terminal, what would move the cursor or change a mode is shown instead of obeyed.
+pub(crate) fn write_text(text: &str) -> Result<(), CliError> {
+    if std::io::stdout().is_terminal() { write(&shown(text)) } else { write(text) }
 }
 
 /// After a text that is whole: a terminal's next line begins at its left, a file or a pipe gets the text's bytes only.

@@ -5,7 +5,7 @@ use crate::load::ModelFile;
 use crate::units;
 use chrono::{Datelike, Timelike};
 use limpid_engine::TokenId;
-use limpid_engine::chat::{ChatTemplate, DateTime, Message, RenderOptions, TemplateTokens};
+use limpid_engine::chat::{ChatTemplate, DateTime, Message, RenderOptions, Rendered, TemplateTokens};
 use limpid_engine::tokenizer::{Specials, Tokenizer};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -37,12 +37,7 @@ impl TextSource<'_> {
         let mut text = match (self.argument, self.file) {
             _ if named_stdin => read_stdin()?,
             (Some(text), _) => return Ok(text.to_owned()),
-            (None, Some(path)) => {
-                let name = path.display().to_string();
-                let file = File::open(path)
-                    .map_err(|error| CliError::failure(format!("cannot read {name}: {error}")))?;
-                read_text(&name, file)?
-            }
+            (None, Some(path)) => read_file(path)?,
             (None, None) if std::io::stdin().is_terminal() => {
                 let remedy = "give it as an argument, with --file PATH or on standard input; see --help";
                 return Err(CliError::usage(format!("there is no text: {remedy}")));
@@ -61,6 +56,13 @@ impl TextSource<'_> {
 
 fn read_stdin() -> Result<String, CliError> {
     read_text("standard input", std::io::stdin().lock())
+}
+
+/// All of a file.
+pub(crate) fn read_file(path: &Path) -> Result<String, CliError> {
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|error| CliError::failure(format!("cannot read {name}: {error}")))?;
+    read_text(&name, file)
 }
 
 /// All of `from`, which messages call `name`.
@@ -90,28 +92,38 @@ pub(crate) enum Prompt {
     Chat {
         user: String,
         system: Option<String>,
-        template_args: BTreeMap<String, serde_json::Value>,
+        variables: TemplateVariables,
     },
 }
 
 impl Prompt {
     pub(crate) fn encode(self, file: &ModelFile, tokenizer: &Tokenizer) -> Result<Vec<TokenId>, CliError> {
-        match self {
-            Self::Ids(ids) => Ok(ids),
-            Self::Raw(text) => encode_raw(&text, tokenizer, None),
-            Self::Chat { user, system, template_args } => match ChatTemplate::of(file.weights.metadata())? {
-                Some(template) => encode_chat(&template, user, system, template_args, tokenizer),
-                None if system.is_some() || !template_args.is_empty() => {
-                    let option = if system.is_some() { "--system" } else { "--template-arg" };
-                    Err(CliError::usage(format!(
-                        "{option} needs a chat template, and {} has none",
-                        file.name()
-                    )))
-                }
-                None => encode_raw(&user, tokenizer, None),
-            },
+        let (user, system, variables) = match self {
+            Self::Ids(ids) => return Ok(ids),
+            Self::Raw(text) => return encode_raw(&text, tokenizer, None),
+            Self::Chat { user, system, variables } => (user, system, variables),
+        };
+        let without_template = match (&system, &variables) {
+            (Some(_), _) => Some("--system"),
+            (None, variables) if !variables.args.is_empty() => Some("--template-arg"),
+            (None, variables) => variables.think.map(|_| "--think"),
+        };
+        match (ChatPrompt::of(file, variables, tokenizer)?, without_template) {
+            (Some(prompt), _) => {
+                let system = system.map(|text| message("system", text));
+                let messages: Vec<_> = system.into_iter().chain([message("user", user)]).collect();
+                prompt.encode(&messages, tokenizer)
+            }
+            (None, Some(option)) => {
+                Err(CliError::usage(format!("{option} needs a chat template, and {} has none", file.name())))
+            }
+            (None, None) => encode_raw(&user, tokenizer, None),
         }
     }
+}
+
+pub(crate) fn message(role: &str, content: String) -> Message {
+    Message { role: role.to_owned(), content }
 }
 
 /// Special tokens are read, and BOS comes first where the model wants it. `most`: a text that must become more tokens
@@ -125,35 +137,91 @@ pub(crate) fn encode_raw(
     Ok(tokenizer.encode(text, Specials::Parse, tokenizer.special().add_bos)?)
 }
 
-fn encode_chat(
-    template: &ChatTemplate,
-    user: String,
-    system: Option<String>,
-    args: BTreeMap<String, serde_json::Value>,
-    tokenizer: &Tokenizer,
-) -> Result<Vec<TokenId>, CliError> {
-    let message = |role: &str, content| Message { role: role.to_owned(), content };
-    let messages: Vec<_> =
-        system.map(|text| message("system", text)).into_iter().chain([message("user", user)]).collect();
-    encode_messages(template, &messages, args, tokenizer, None)
+/// What a user gives a template besides the messages.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub(crate) struct TemplateVariables {
+    pub(crate) args: BTreeMap<String, serde_json::Value>,
+    /// Whether the model thinks before it answers, by whatever name the template has for that.
+    pub(crate) think: Option<bool>,
 }
 
-/// A conversation, as the model's template writes it, up to where the model is to go on. `most` as for raw texts.
-pub(crate) fn encode_messages(
-    template: &ChatTemplate,
-    messages: &[Message],
+/// The names that templates have for a switch of thinking.
+const THINKING: [&str; 2] = ["enable_thinking", "thinking"];
+
+/// How a model's conversations become prompts.
+pub(crate) struct ChatPrompt {
+    template: ChatTemplate,
+    tokens: TemplateTokens,
     args: BTreeMap<String, serde_json::Value>,
-    tokenizer: &Tokenizer,
-    most: Option<usize>,
-) -> Result<Vec<TokenId>, CliError> {
-    let tokens = TemplateTokens::new(tokenizer);
-    args.keys().try_for_each(|name| template.check_argument(name, &tokens))?;
-    let options = RenderOptions { args, now: Some(local_time()), ..RenderOptions::new(&tokens) };
-    let rendered = template.render(messages, &options)?;
-    let text = rendered.text();
-    check_instructions(messages, &text)?;
-    check_size(&text, tokenizer, most)?;
-    Ok(tokenizer.encode_rendered(&rendered)?)
+}
+
+impl ChatPrompt {
+    /// By the template that came with a model, if one did; refuses variables that it does not read.
+    pub(crate) fn of(
+        file: &ModelFile,
+        variables: TemplateVariables,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<Self>, CliError> {
+        let Some(template) = ChatTemplate::of(file.weights.metadata())? else { return Ok(None) };
+        let tokens = TemplateTokens::new(tokenizer);
+        let TemplateVariables { mut args, think } = variables;
+        args.keys().try_for_each(|name| template.check_argument(name, &tokens))?;
+        if let Some(think) = think {
+            let known = THINKING.iter().find(|name| template.check_argument(name, &tokens).is_ok());
+            let Some(&name) = known else {
+                let names = THINKING.join(" nor ");
+                return Err(CliError::usage(format!(
+                    "--think: the chat template of {} has no switch for thinking, neither {names}",
+                    file.name()
+                )));
+            };
+            if args.insert(name.to_owned(), think.into()).is_some() {
+                return Err(CliError::usage(format!(
+                    "--think and --template-arg {name} are the same; give one"
+                )));
+            }
+        }
+        Ok(Some(Self { template, tokens, args }))
+    }
+
+    /// A conversation as the template writes it, up to where the model is to go on.
+    pub(crate) fn render(&self, messages: &[Message]) -> Result<Rendered, CliError> {
+        self.render_with(messages, self.args.clone())
+    }
+
+    fn render_with(
+        &self,
+        messages: &[Message],
+        args: BTreeMap<String, serde_json::Value>,
+    ) -> Result<Rendered, CliError> {
+        let options = RenderOptions { args, now: Some(local_time()), ..RenderOptions::new(&self.tokens) };
+        let rendered = self.template.render(messages, &options)?;
+        check_instructions(messages, &rendered.text())?;
+        Ok(rendered)
+    }
+
+    pub(crate) fn encode(
+        &self,
+        messages: &[Message],
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<TokenId>, CliError> {
+        self.encode_with(messages, BTreeMap::new(), tokenizer, None)
+    }
+
+    /// With more variables for the template. `most` as for raw texts.
+    pub(crate) fn encode_with(
+        &self,
+        messages: &[Message],
+        more: BTreeMap<String, serde_json::Value>,
+        tokenizer: &Tokenizer,
+        most: Option<usize>,
+    ) -> Result<Vec<TokenId>, CliError> {
+        more.keys().try_for_each(|name| self.template.check_argument(name, &self.tokens))?;
+        let args = self.args.clone().into_iter().chain(more).collect();
+        let rendered = self.render_with(messages, args)?;
+        check_size(&rendered.text(), tokenizer, most)?;
+        Ok(tokenizer.encode_rendered(&rendered)?)
+    }
 }
 
 /// Refuses a text that must become more than `most` tokens, in no time.

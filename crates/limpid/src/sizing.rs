@@ -1,13 +1,26 @@
 //! What a command will take of this machine's memory, known before anything is loaded.
 
+use crate::cli::args::check_context;
+use crate::console::Console;
 use crate::error::CliError;
 use crate::machine::AvailableMemory;
 use crate::units;
-use limpid_engine::engine::bytes_of_sequences;
-use limpid_engine::model::{BatchLimits, MemoryPlan};
+use limpid_engine::engine::{LengthLimit, PromptLimits, bytes_of_sequences};
+use limpid_engine::model::{BatchLimits, MemoryPlan, ModelConfig};
 
 /// Of the memory that is available, an open-ended run leaves this part to others.
 const LEFT_TO_OTHERS: usize = 16;
+
+/// How long one sequence may become, and what is loaded for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SequenceSize {
+    /// Prompt and output may not be longer.
+    pub(crate) context_length: usize,
+    /// Positions that pages are kept for: no more than is asked for.
+    pub(crate) n_positions: usize,
+    /// Prompt tokens of one step.
+    pub(crate) prefill_chunk: usize,
+}
 
 /// A model and how it is used: what is needed follows from the number of positions.
 pub(crate) struct Sizing<'a> {
@@ -103,4 +116,48 @@ impl Sizing<'_> {
     ) -> Result<(), CliError> {
         self.need(n).check(n.saturating_mul(self.n_sequences), available, remedy)
     }
+
+    /// The context of a text whose end is open: all of `context_length` that memory holds, which is said where it is
+    /// less. Refuses what has no room for `n_least` tokens.
+    pub(crate) fn open_ended(
+        &self,
+        context_length: usize,
+        n_least: usize,
+        available: Option<AvailableMemory>,
+        console: &Console,
+    ) -> Result<usize, CliError> {
+        self.check(n_least, available, "Use a model in a smaller format, or a shorter prompt")?;
+        let Some(available) = available else { return Ok(context_length) };
+        let fits = self.longest(context_length, available).max(n_least);
+        if fits < context_length {
+            console.note(&format!(
+                "context cut from {} to {} tokens: that is what {} holds ({})",
+                units::count(context_length),
+                units::count(fits),
+                available.limit,
+                units::bytes(available.bytes),
+            ));
+        }
+        Ok(fits.min(context_length))
+    }
+
+    /// What is loaded for sequences of so many positions, in a context that may be longer.
+    pub(crate) fn sequence(&self, context_length: usize, n_positions: usize) -> SequenceSize {
+        // As `Budget` adds it up.
+        let prefill_chunk = self.limits(n_positions).max_rows - (self.n_sequences - 1);
+        SequenceSize { context_length, n_positions, prefill_chunk }
+    }
+}
+
+/// How long prompt and output may be together: what `--context` asks for, else all that the model has.
+pub(crate) fn context_limits(asked: Option<usize>, config: &ModelConfig) -> Result<PromptLimits, CliError> {
+    let (of_model, vocab_size) = (config.context_length, config.vocab_size);
+    if let Some(asked) = asked {
+        check_context(asked, config, "lower it, or leave it out for all that the model has")?;
+    }
+    let (limit, max_len) = match asked {
+        Some(asked) if asked < of_model => (LengthLimit::Context, asked),
+        _ => (LengthLimit::Model, of_model),
+    };
+    Ok(PromptLimits { vocab_size, limit, max_len })
 }

@@ -3,8 +3,8 @@
 //!
 //! A block is a list of `$ limpid ...` lines, each followed by its standard output. A line `...` stands for any lines,
 //! `...` within a line for any text. Words are split as a shell does, with quotes and no escapes. Of other blocks
-//! (`text`, `sh`) only the summary of a run is looked at, without times and memory. `LIMPID_ISA` is passed on: the
-//! output must be the same on every instruction set.
+//! (`text`, `sh`) only chats and the summary of a run are looked at, without times and memory. `LIMPID_ISA` is passed
+//! on: the output must be the same on every instruction set.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -52,6 +52,41 @@ fn the_summary_shown_is_that_of_the_command() {
         let shown = format!("load {}", block.split("```").next().unwrap_or_default());
         assert_eq!(without_measured(&shown), without_measured(&found), "{name}");
     }
+}
+
+#[test]
+fn the_chats_shown_are_what_the_program_says() {
+    for (name, n_least) in [("README.md", 1), ("docs/inference.md", 1)] {
+        let text = document(name);
+        let blocks = text.split("```text\n$ limpid chat").skip(1);
+        let blocks: Vec<_> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+        assert!(blocks.len() >= n_least, "{name}: {} chats found", blocks.len());
+        blocks.into_iter().for_each(|block| check_chat(name, block));
+    }
+}
+
+/// A chat: its options, then what is written after `> `, and what the program says to that.
+fn check_chat(name: &str, block: &str) {
+    let (options, rest) = block.split_once('\n').expect("a chat has lines");
+    let (written, shown): (Vec<_>, Vec<_>) = rest.lines().partition(|line| line.starts_with("> "));
+    let written: Vec<_> = written.iter().map(|line| &line[2..]).collect();
+    // Both streams in one file: in the order in which a terminal has them.
+    let both = tempfile::NamedTempFile::new().expect("a temporary file");
+    let stream = || std::fs::OpenOptions::new().append(true).open(both.path()).expect("a temporary file");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_limpid"))
+        .arg("chat")
+        .args(words(options.trim()))
+        .stdin(Stdio::piped())
+        .stdout(stream())
+        .stderr(stream())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut stdin, (written.join("\n") + "\n").as_bytes()).expect("the program reads");
+    drop(stdin);
+    assert!(child.wait().expect("the program ends").success());
+    let found = std::fs::read_to_string(both.path()).expect("UTF-8");
+    assert_eq!(without_measured(&shown.join("\n")), without_measured(&found), "{name}: limpid chat{options}");
 }
 
 /// The words, where a quantity of time, speed or memory is a `#`.

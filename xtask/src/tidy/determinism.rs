@@ -35,8 +35,16 @@ pub(super) fn float_functions(source: &Source) -> Vec<Complaint> {
 }
 
 /// All environment variables that any program here reads; CONTRIBUTING.md explains them.
-pub(super) const ENVIRONMENT: &[&str] =
-    &["LIMPID_ISA", "LIMPID_API_KEY", "LIMPID_SOAK_SECONDS", "NO_COLOR", "CARGO"];
+pub(super) const ENVIRONMENT: &[&str] = &[
+    "LIMPID_ISA",
+    "LIMPID_API_KEY",
+    "LIMPID_SOAK_SECONDS",
+    "NO_COLOR",
+    "CARGO",
+    "TERM",
+    "XDG_STATE_HOME",
+    "HOME",
+];
 
 pub(super) fn environment(source: &Source) -> Vec<Complaint> {
     const READERS: [&str; 4] = ["env::var(", "env::var_os(", "env::vars(", "env::vars_os("];

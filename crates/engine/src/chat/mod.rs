@@ -109,6 +109,38 @@ impl Rendered {
             None => self.marked.clone(),
         }
     }
+
+    /// What follows `other`, if this begins with it: the same text with the same special tokens in it.
+    pub fn strip_prefix(&self, other: &Rendered) -> Option<Rendered> {
+        let mut rest = self.marked.chars();
+        for wanted in other.marked.chars() {
+            let found = rest.next()?;
+            let is_same = match (other.mark == Some(wanted), self.mark == Some(found)) {
+                (false, false) => wanted == found,
+                (in_other, in_this) => in_other == in_this,
+            };
+            if !is_same {
+                return None;
+            }
+        }
+        Some(Rendered { marked: rest.as_str().to_owned(), mark: self.mark })
+    }
+
+    /// What follows `text`, if this begins with it, whatever looks like special tokens in it.
+    pub fn strip_text(&self, text: &str) -> Option<Rendered> {
+        let mut rest = self.marked.chars();
+        for wanted in text.chars() {
+            let found = rest.find(|&c| self.mark != Some(c))?;
+            if wanted != found {
+                return None;
+            }
+        }
+        Some(Rendered { marked: rest.as_str().to_owned(), mark: self.mark })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.marked.is_empty()
+    }
 }
 
 impl Tokenizer {
@@ -116,6 +148,14 @@ impl Tokenizer {
     /// exactly once if the template writes it or the model wants it.
     pub fn encode_rendered(&self, rendered: &Rendered) -> Result<Vec<TokenId>, TokenizerError> {
         self.encode_marked(&rendered.marked, rendered.mark)
+    }
+
+    /// The ids of what follows other ids: no BOS, and `None` unless it begins with a special token. Nothing merges
+    /// across one, so these ids are the same whatever comes before; other text might have become others.
+    pub fn encode_continuation(&self, rest: &Rendered) -> Result<Option<Vec<TokenId>>, TokenizerError> {
+        let ids = self.encode_unframed(&rest.marked, rest.mark)?;
+        let begins_with_special = ids.first().is_some_and(|id| self.is_special(*id));
+        Ok(begins_with_special.then_some(ids))
     }
 }
 

@@ -119,6 +119,17 @@ impl Tokenizer {
         self.most_bytes
     }
 
+    /// The same, without BOS unless the text has it.
+    pub(crate) fn encode_unframed(
+        &self,
+        text: &str,
+        mark: Option<char>,
+    ) -> Result<Vec<TokenId>, TokenizerError> {
+        let mut ids = Vec::with_capacity(text.len() / 3 + 1);
+        self.encoder.encode(text, Specials::Parse, mark, &mut ids)?;
+        Ok(ids)
+    }
+
     /// Of several BOS at the beginning, keeps one.
     fn keep_one_bos(&self, ids: &mut Vec<TokenId>) {
         let n_bos = ids.iter().take_while(|id| Some(**id) == self.special.bos).count();

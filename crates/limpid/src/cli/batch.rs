@@ -83,7 +83,7 @@ pub(crate) fn run(args: &BatchArgs) -> Result<ExitCode, CliError> {
     let engine = side_by_side.engine(&file, tokenizer, &console, clock)?.engine;
     // Only now: a model that cannot be loaded destroys no earlier answers.
     let answers = Answers::create(&args.output, &lines)?;
-    interrupt.loading_is_done();
+    interrupt.work_begins();
     let translator = translator.with_context(engine.context_length());
     let progress = Progress::start(&console, "batch", Unit::Requests);
     let n_sequences = args.sequences;

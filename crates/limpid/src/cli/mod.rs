@@ -3,8 +3,11 @@
 pub(crate) mod args;
 pub(crate) mod batch;
 pub(crate) mod bench;
+pub(crate) mod chat;
 pub(crate) mod detokenize;
+pub(crate) mod given;
 pub(crate) mod inspect;
+pub(crate) mod length;
 pub(crate) mod logits;
 pub(crate) mod perplexity;
 pub(crate) mod run;
@@ -13,6 +16,7 @@ pub(crate) mod sampling;
 pub(crate) mod serve;
 mod side_by_side;
 mod stages;
+pub(crate) mod template;
 pub(crate) mod tokenize;
 
 use crate::error::CliError;
@@ -29,6 +33,7 @@ use std::process::ExitCode;
     about,
     after_help = "Examples:
   limpid run \"Tell me a story about a fox and a lamp.\"     the embedded pocket model, offline
+  limpid chat -m model.gguf                                a conversation
   limpid run -m model.gguf -n 200 \"Why is the sky blue?\"   a GGUF file
   limpid run -m folder/ --file question.txt --json         a Hugging Face folder; one JSON object
   limpid inspect model.gguf --context 2k,8k,32k            what a model is, and what a context costs
@@ -50,6 +55,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Run(Box<run::RunArgs>),
+    Chat(Box<chat::ChatArgs>),
     Inspect(inspect::InspectArgs),
     Tokenize(tokenize::TokenizeArgs),
     Detokenize(detokenize::DetokenizeArgs),
@@ -99,7 +105,7 @@ fn invalid(error: &clap::Error, kind: ContextKind) -> &str {
 
 /// The parser's message without its usage lines (that is what `--help` is for) and without its advice to take an
 /// unknown option as a text, which is never what was meant.
-fn one_line(error: &clap::Error) -> String {
+pub(crate) fn one_line(error: &clap::Error) -> String {
     let message = error.render().to_string();
     let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines =

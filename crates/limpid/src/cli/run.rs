@@ -9,22 +9,20 @@ mod report;
 pub(crate) use args::RunArgs;
 pub(crate) use report::{DefaultsJson, TimingsJson};
 
-use super::args::{Setup, check_context};
+use super::chat;
 use super::sampling::draw_seed;
 use crate::console::Console;
 use crate::error::{CliError, INTERRUPTED};
 use crate::interrupt::Interrupt;
-use crate::load::ModelFile;
+use crate::load::{self, Loading, ModelFile};
 use crate::machine::{self, AvailableMemory};
 use crate::output;
-use crate::sizing::Sizing;
-use crate::units;
+use crate::sizing::{SequenceSize, Sizing, context_limits};
 use explain::Explain;
-pub(crate) use generate::MonotonicClock;
-use generate::{Generation, generate};
+pub(crate) use generate::{Generation, MonotonicClock, Watch, generate};
 use limpid_engine::TokenId;
-use limpid_engine::engine::{Dropped, Engine, EngineConfig, LengthLimit, PromptLimits, Request};
-use limpid_engine::model::{MemoryPlan, ModelOptions};
+use limpid_engine::engine::{Dropped, PromptLimits, Request};
+use limpid_engine::model::MemoryPlan;
 use limpid_engine::sampling::{Defaults, FinishReason, SamplingParams};
 use limpid_engine::tokenizer::Tokenizer;
 use report::{MemoryReport, Report};
@@ -36,6 +34,13 @@ use std::time::{Duration, Instant};
 const PROMPT_LOGIT_ROWS: usize = 64;
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
+    if !args.prompt.is_given() && chat::is_interactive() {
+        return chat::run_without_prompt(&args.given);
+    }
+    run_prompt(args)
+}
+
+fn run_prompt(args: &RunArgs) -> Result<ExitCode, CliError> {
     let console = args.console.console();
     args.check()?;
     let setup = args.compute.setup()?;
@@ -46,10 +51,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let sampling = args.sampling(&defaults)?;
     let tokenizer = Arc::new(file.tokenizer()?);
     let sampling = args.with_breakers(sampling, &tokenizer)?;
-    warn(&console, &tokenizer, &defaults, args.sampling.idle_filters(&sampling));
+    args.sampling.idle_filters(&sampling).iter().for_each(|note| console.note(note));
+    load::warn(&console, &tokenizer, &defaults);
 
     let ReadPrompt { ids: mut prompt, reading, tokenize } = read_prompt(args, &file, &tokenizer, &clock)?;
-    let limits = args.limits(&file)?;
+    let limits = context_limits(args.context, &file.config)?;
     let dropped = args.fit_prompt(&limits, &mut prompt, &console)?;
     let logprobs = args.logprobs.params(&decoding);
     let request = Request {
@@ -57,7 +63,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
         max_tokens: args.length.max_tokens,
         decoding,
         logprobs,
-        time_limit: args.limits.time_limit(),
+        time_limit: args.time_limit.time_limit(),
         ..Request::new(prompt.clone(), sampling.clone())
     };
     request.validate()?;
@@ -67,14 +73,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let size = args.size(&limits, &sizing, &prompt, machine::available_memory(), &console)?;
     let runtime = machine::resident_memory().map(|before| before.plus(file.bytes_in_program()));
     let interrupt = Interrupt::while_loading(console)?;
-    let mut engine = load(args, &file, &setup, &sizing, size, tokenizer.clone(), &console, &clock)?;
-    let accepted_at = clock.0.elapsed();
-    interrupt.loading_is_done();
-    let load = accepted_at - reading - tokenize;
-
-    let accepted_at = accepted_at - tokenize;
+    let loading = Loading { setup: &setup, sizing: &sizing, size, kv_cache: !args.no_kv_cache };
+    let mut engine = file.engine(&loading, tokenizer.clone(), &console, Box::new(clock))?;
+    let loaded_at = clock.0.elapsed();
+    interrupt.work_begins();
+    let (load, accepted_at) = (loaded_at - reading - tokenize, loaded_at - tokenize);
     let id = engine.submit(Request { accepted_at, tokenized_at: accepted_at + tokenize, ..request })?;
-    let watch = generate::Watch {
+    let watch = Watch {
         console: &console,
         interrupt: &interrupt,
         prompt: &prompt,
@@ -143,17 +148,6 @@ fn read_prompt(
     Ok(ReadPrompt { ids, reading: is_read - start, tokenize: clock.0.elapsed() - is_read })
 }
 
-/// How long the sequence may become.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RunSize {
-    /// Prompt and output may not be longer.
-    context_length: usize,
-    /// Positions that pages are kept for: no more than this request can reach.
-    n_positions: usize,
-    /// Prompt tokens of one step.
-    prefill_chunk: usize,
-}
-
 impl RunArgs {
     /// Reads the model's header; what of the options it shows to be wrong is told before a prompt is read.
     fn open(&self) -> Result<ModelFile, CliError> {
@@ -213,7 +207,7 @@ impl RunArgs {
         let texts = if was_streamed { &[][..] } else { &generation.texts };
         for (i, text) in texts.iter().enumerate() {
             output::write(if i > 0 { "\n" } else { "" })?;
-            output::write(&text.text)?;
+            output::write_text(&text.text)?;
             let is_last = i + 1 == texts.len();
             if is_last { output::end_line(&text.text)? } else { output::write("\n")? }
         }
@@ -228,7 +222,7 @@ impl RunArgs {
         prompt: &mut Vec<TokenId>,
         console: &Console,
     ) -> Result<Option<Dropped>, CliError> {
-        let dropped = limits.fit_prompt(prompt, self.length.max_tokens, self.limits.context_overflow())?;
+        let dropped = limits.fit_prompt(prompt, self.length.max_tokens, self.overflow.context_overflow())?;
         if let Some(Dropped { start, n_tokens }) = dropped {
             console.note(&format!("{n_tokens} tokens of the prompt dropped, from position {start} on"));
         }
@@ -264,87 +258,18 @@ impl RunArgs {
         prompt: &[TokenId],
         available: Option<AvailableMemory>,
         console: &Console,
-    ) -> Result<RunSize, CliError> {
+    ) -> Result<SequenceSize, CliError> {
         let n_prompt = prompt.len();
         // As the engine will check it, but before loading.
         limits.check_prompt(prompt)?;
         let max_tokens = limits.max_tokens(n_prompt, self.length.max_tokens, self.length.min_tokens)?;
-        let mut context_length = limits.max_len;
-        let n_positions = if self.length.max_tokens.is_some() {
+        if self.length.max_tokens.is_some() {
             let remedy = "Lower --max-tokens, shorten the prompt, or use a model in a smaller format";
             sizing.check(n_prompt + max_tokens, available, remedy)?;
-            n_prompt + max_tokens
-        } else {
-            // Some output is wanted, as much as there is room for.
-            sizing.check(n_prompt + 1, available, "Use a model in a smaller format, or a shorter prompt")?;
-            if let Some(available) = available {
-                let fits = sizing.longest(context_length, available).max(n_prompt + 1);
-                if fits < context_length {
-                    console.note(&format!(
-                        "context cut from {} to {} tokens: that is what {} holds ({})",
-                        units::count(context_length),
-                        units::count(fits),
-                        available.limit,
-                        units::bytes(available.bytes),
-                    ));
-                    context_length = fits;
-                }
-            }
-            context_length
-        };
-        // As `Budget` adds it up.
-        let prefill_chunk = sizing.limits(n_positions).max_rows - (sizing.n_sequences - 1);
-        Ok(RunSize { context_length, n_positions, prefill_chunk })
-    }
-
-    /// How long prompt and output may be together.
-    fn limits(&self, file: &ModelFile) -> Result<PromptLimits, CliError> {
-        let (of_model, vocab_size) = (file.config.context_length, file.config.vocab_size);
-        if let Some(asked) = self.context {
-            let remedy = "lower it, or leave it out for all that the model has";
-            check_context(asked, &file.config, remedy)?;
+            return Ok(sizing.sequence(limits.max_len, n_prompt + max_tokens));
         }
-        let (limit, max_len) = match self.context {
-            Some(asked) if asked < of_model => (LengthLimit::Context, asked),
-            _ => (LengthLimit::Model, of_model),
-        };
-        Ok(PromptLimits { vocab_size, limit, max_len })
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "it puts together what `run` has found out")]
-fn load(
-    args: &RunArgs,
-    file: &ModelFile,
-    setup: &Setup,
-    sizing: &Sizing<'_>,
-    size: RunSize,
-    tokenizer: Arc<Tokenizer>,
-    console: &Console,
-    clock: &MonotonicClock,
-) -> Result<Engine, CliError> {
-    let limits = sizing.limits(size.n_positions);
-    let options = ModelOptions { compute: setup.compute, kv_format: setup.kv_format, limits };
-    let model = file.load(setup.cpu(), &options, console)?;
-    let config = EngineConfig {
-        context_length: size.context_length,
-        n_pages: sizing.n_pages(size.n_positions),
-        max_sequences: sizing.n_sequences,
-        max_waiting: 1,
-        prefill_chunk: size.prefill_chunk,
-        kv_cache: !args.no_kv_cache,
-    };
-    Ok(Engine::new(Box::new(model), tokenizer, config, Box::new(*clock))?)
-}
-
-/// What is odd about the model's files, what of them is not done, and what of the options changes nothing.
-fn warn(console: &Console, tokenizer: &Tokenizer, defaults: &Defaults, idle_filters: Option<String>) {
-    idle_filters.iter().for_each(|note| console.note(note));
-    for warning in tokenizer.warnings() {
-        console.note(&format!("warning: {warning}"));
-    }
-    for key in &defaults.not_followed {
-        console
-            .note(&format!("warning: the model's files set {key}, which is not supported and is left out"));
+        // Some output is wanted, as much as there is room for.
+        let context_length = sizing.open_ended(limits.max_len, n_prompt + 1, available, console)?;
+        Ok(sizing.sequence(context_length, context_length))
     }
 }

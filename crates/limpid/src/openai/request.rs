@@ -6,9 +6,9 @@ use super::sampling::{context_overflow, decoding, defaults, logprobs_mode, sampl
 use crate::cli::run::DefaultsJson;
 use crate::error::CliError;
 use crate::load::ModelFile;
-use crate::prompt::{encode_messages, encode_raw};
+use crate::prompt::{ChatPrompt, TemplateVariables, encode_raw};
 use limpid_engine::TokenId;
-use limpid_engine::chat::{ChatTemplate, Message};
+use limpid_engine::chat::Message;
 use limpid_engine::decode::LogprobParams;
 use limpid_engine::engine::{ContextOverflow, Dropped, Request};
 use limpid_engine::sampling::Defaults;
@@ -85,7 +85,7 @@ impl Ask {
 /// What requests are translated with.
 pub(crate) struct Translator {
     tokenizer: Arc<Tokenizer>,
-    template: Option<ChatTemplate>,
+    chat: Option<ChatPrompt>,
     defaults: Defaults,
     /// For answers.
     defaults_json: Value,
@@ -97,8 +97,8 @@ impl Translator {
         let metadata = file.weights.metadata();
         let defaults = defaults(Defaults::of(metadata, file.config.vocab_size)?);
         let defaults_json = shortest(&DefaultsJson::new(&defaults));
-        let template = ChatTemplate::of(metadata)?;
-        Ok(Self { tokenizer, template, defaults, defaults_json, context_length: None })
+        let chat = ChatPrompt::of(file, TemplateVariables::default(), &tokenizer)?;
+        Ok(Self { tokenizer, chat, defaults, defaults_json, context_length: None })
     }
 
     /// From now on a prompt that is far too long for the context is refused before it is tokenized, which may take many
@@ -220,13 +220,13 @@ impl Translator {
             ));
         }
         let messages = messages.into_iter().enumerate().map(message).collect::<Result<Vec<_>, _>>()?;
-        let Some(template) = &self.template else {
+        let Some(chat) = &self.chat else {
             let message = "the model has no chat template: use /v1/completions";
             return Err(ApiError::invalid(Some("messages"), message));
         };
         let arguments = |value: &Value| Some(value.as_object()?.clone().into_iter().collect());
         let arguments = fields.read("chat_template_kwargs", "an object", arguments)?.unwrap_or_default();
-        encode_messages(template, &messages, arguments, &self.tokenizer, most)
+        chat.encode_with(&messages, arguments, &self.tokenizer, most)
             .map_err(|error| unreadable("messages", &error))
     }
 }

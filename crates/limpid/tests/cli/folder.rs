@@ -28,19 +28,24 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new(shape: Shape) -> Self {
+        Self::with_vocabulary(shape, VOCAB_SIZE)
+    }
+
+    /// `vocab_size` 384 has the special tokens of a chat, too.
+    pub(crate) fn with_vocabulary(shape: Shape, vocab_size: usize) -> Self {
         let folder = Self { dir: tempfile::tempdir().expect("a temporary folder") };
         let n_heads = shape.hidden_size / 64;
         folder.write(
             "config.json",
             &json!({"model_type": "llama", "hidden_size": shape.hidden_size, "num_attention_heads": n_heads,
                 "intermediate_size": shape.intermediate_size, "num_hidden_layers": shape.n_layers,
-                "vocab_size": VOCAB_SIZE, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
+                "vocab_size": vocab_size, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
                 "tie_word_embeddings": true, "hidden_act": "silu"}),
         );
         for name in ["tokenizer.json", "tokenizer_config.json"] {
             fs::copy(Path::new(GOLDEN).join(name), folder.path().join(name)).expect("the golden's tokenizer");
         }
-        folder.write_weights(shape);
+        folder.write_weights(shape, vocab_size);
         folder
     }
 
@@ -60,10 +65,10 @@ impl Folder {
         self.path().join(name)
     }
 
-    fn write_weights(&self, shape: Shape) {
+    fn write_weights(&self, shape: Shape, vocab_size: usize) {
         let Shape { n_layers, hidden_size: h, intermediate_size: ffn } = shape;
         let mut tensors =
-            vec![("model.embed_tokens".to_owned(), vec![VOCAB_SIZE, h]), ("model.norm".to_owned(), vec![h])];
+            vec![("model.embed_tokens".to_owned(), vec![vocab_size, h]), ("model.norm".to_owned(), vec![h])];
         for layer in 0..n_layers {
             let name = |part: &str| format!("model.layers.{layer}.{part}");
             for part in ["input_layernorm", "post_attention_layernorm"] {

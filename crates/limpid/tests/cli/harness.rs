@@ -25,7 +25,8 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn new(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
-        let code = output.status.code().expect("the program ends by itself");
+        let status = output.status;
+        let code = status.code().unwrap_or_else(|| panic!("the program does not end by itself: {status}"));
         Self { code, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 

@@ -3,6 +3,7 @@
 
 mod batch;
 mod bench;
+mod chat;
 mod decoding;
 mod explain;
 mod files;
@@ -16,5 +17,7 @@ mod run;
 mod sample;
 mod sampling;
 mod streams;
+#[cfg(unix)]
+mod terminal;
 mod tokens;
 mod usage;

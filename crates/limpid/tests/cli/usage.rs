@@ -15,6 +15,7 @@ fn help_of_every_command_is_on_standard_output() {
         &["perplexity", "--help"],
         &["bench", "--help"],
         &["batch", "--help"],
+        &["chat", "--help"],
     ] {
         let outcome = limpid(args).success();
         assert!(outcome.stdout.contains("Usage: limpid"), "{args:?}");
@@ -55,7 +56,11 @@ fn version_names_the_instruction_set() {
 #[test]
 fn command_lines_that_make_no_sense() {
     expect_error(&[], 2, &["no command"]);
-    expect_error(&["walk"], 2, &["there is no command `walk`; the commands are run, inspect, tokenize"]);
+    expect_error(
+        &["walk"],
+        2,
+        &["there is no command `walk`; the commands are run, chat, inspect, tokenize"],
+    );
     expect_error(&["run", PROMPT, "there"], 2, &["'there'", "a text of several words needs quotes"]);
     expect_error(&["bench", "there"], 2, &["unexpected argument 'there' found; see --help"]);
     expect_error(&["detokenize", "1", "-f"], 2, &["unexpected argument '-f' found; see --help"]);

@@ -1,14 +1,16 @@
 //! The options of `limpid run`.
 
-use super::decoding::{DecodingArgs, LimitArgs, LogprobArgs};
-use crate::cli::args::{ComputeArgs, ConsoleArgs, Ids, ModelArgs, ids, token_count, tokens};
+use super::decoding::{DecodingArgs, LogprobArgs, OverflowArgs};
+use crate::cli::args::{ComputeArgs, ConsoleArgs, Ids, ModelArgs, ids, token_count};
+use crate::cli::given::Given;
+use crate::cli::length::{IgnoreEosMode, LengthArgs, TimeLimitArgs};
 use crate::cli::sampling::SamplingArgs;
+use crate::cli::template::TemplateArgs;
 use crate::error::CliError;
 use crate::prompt::{Prompt, TextSource};
 use clap::{Args, ValueEnum};
 use limpid_engine::model::ModelConfig;
 use limpid_engine::model::config::{AttentionConfig, MixerConfig};
-use limpid_engine::sampling::{IgnoreEos, SamplingParams, StopParams};
 use std::path::PathBuf;
 
 /// Generate text from a prompt.
@@ -19,6 +21,10 @@ use std::path::PathBuf;
 /// the program.
 #[derive(Args)]
 pub(crate) struct RunArgs {
+    // The first: those below take what is theirs.
+    #[command(flatten)]
+    pub(crate) given: Given,
+
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 
@@ -29,7 +35,10 @@ pub(crate) struct RunArgs {
     pub(crate) length: LengthArgs,
 
     #[command(flatten)]
-    pub(crate) limits: LimitArgs,
+    pub(crate) overflow: OverflowArgs,
+
+    #[command(flatten)]
+    pub(crate) time_limit: TimeLimitArgs,
 
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
@@ -133,7 +142,8 @@ impl RunArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Prompt")]
 pub(crate) struct PromptArgs {
-    /// The prompt; `-` is standard input [default: standard input, if it is not a terminal]
+    /// The prompt; `-` is standard input [default: standard input, if it is not a terminal; else a chat begins, see
+    /// `limpid chat`]
     #[arg(group = "source")]
     prompt: Option<String>,
 
@@ -147,25 +157,26 @@ pub(crate) struct PromptArgs {
     file: Option<PathBuf>,
 
     /// The prompt as token ids, such as 1,2,3; nothing is added
-    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids, group = "source")]
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids, group = "source",
+          conflicts_with_all = ["system", "template_arg", "think"])]
     prompt_tokens: Option<Ids>,
-
-    /// What the system says before the user
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["raw", "prompt_tokens"])]
-    system: Option<String>,
 
     /// The text as it is, without the chat template; special tokens in it are read, and BOS comes first if the model
     /// was trained with it
-    #[arg(long, conflicts_with = "prompt_tokens")]
+    #[arg(long, conflicts_with_all = ["prompt_tokens", "system", "template_arg", "think"])]
     raw: bool,
 
-    /// A variable of the chat template, such as enable_thinking=false; the value is JSON, or else a string. May be
-    /// given several times
-    #[arg(long, value_name = "NAME=VALUE", value_parser = template_arg, conflicts_with_all = ["raw", "prompt_tokens"])]
-    template_arg: Vec<(String, serde_json::Value)>,
+    #[command(flatten)]
+    template: TemplateArgs,
 }
 
 impl PromptArgs {
+    /// Whether the command line says where the prompt is.
+    pub(crate) fn is_given(&self) -> bool {
+        let Self { prompt, prompt_flag, file, prompt_tokens, .. } = self;
+        prompt.is_some() || prompt_flag.is_some() || file.is_some() || prompt_tokens.is_some()
+    }
+
     /// Reads the file or standard input, if that is where the prompt is.
     pub(crate) fn read(&self) -> Result<Prompt, CliError> {
         if let Some(Ids(ids)) = &self.prompt_tokens {
@@ -180,8 +191,8 @@ impl PromptArgs {
         if text.is_empty() {
             return Err(CliError::usage(empty_prompt(argument.is_none() && self.file.is_none())));
         }
-        let template_args = self.template_arg.iter().cloned().collect();
-        Ok(Prompt::Chat { user: text, system: self.system.clone(), template_args })
+        let TemplateArgs { system, .. } = &self.template;
+        Ok(Prompt::Chat { user: text, system: system.clone(), variables: self.template.variables() })
     }
 }
 
@@ -192,87 +203,6 @@ fn empty_prompt(is_stdin: bool) -> &'static str {
          an option such as --stop is the option's value"
     } else {
         "the prompt is empty; with --raw it may be, if the model has a BOS token"
-    }
-}
-
-fn template_arg(text: &str) -> Result<(String, serde_json::Value), String> {
-    let (name, value) =
-        text.split_once('=').ok_or("NAME=VALUE is expected, such as enable_thinking=false")?;
-    let is_name = |c: char| c == '_' || c.is_alphanumeric();
-    if name.is_empty() || !name.chars().all(is_name) || name.starts_with(|c: char| c.is_numeric()) {
-        return Err(format!("`{name}` cannot be the name of a variable in a template"));
-    }
-    let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::from(value));
-    Ok((name.to_owned(), value))
-}
-
-/// Elsewhere -1 means "without a limit".
-fn max_tokens(text: &str) -> Result<usize, String> {
-    let remedy = "leave the option out for as much as there is room for";
-    tokens::<1>(text).map_err(|error| format!("{error}; {remedy}"))
-}
-
-fn min_tokens(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("a whole number from 0 to {} is expected", u32::MAX))
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Length and stopping")]
-pub(crate) struct LengthArgs {
-    /// The most tokens to generate, from 1 to what is left of the context [default: all of that]
-    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = max_tokens)]
-    pub(crate) max_tokens: Option<usize>,
-
-    /// EOS, stop ids and stop strings count only after so many tokens, from 0 to --max-tokens
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = min_tokens)]
-    pub(crate) min_tokens: u32,
-
-    /// End before this text, of 1 byte or more. May be given up to 16 times
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    stop: Vec<String>,
-
-    /// End at any of these tokens, such as 1,2,3 [default: at EOS only]
-    #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
-    stop_token_ids: Option<Ids>,
-
-    /// The stop string or stop token is part of the text
-    #[arg(long)]
-    include_stop: bool,
-
-    /// Do not end at EOS: `generate_through` takes it as text like any other (also without a mode), `forbid` never
-    /// chooses it. The mode needs the equals sign [default: end at EOS]
-    #[arg(long, value_name = "MODE", value_enum, num_args = 0..=1, require_equals = true,
-          default_missing_value = "generate_through")]
-    ignore_eos: Option<IgnoreEosMode>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
-#[value(rename_all = "snake_case")]
-enum IgnoreEosMode {
-    GenerateThrough,
-    Forbid,
-}
-
-impl LengthArgs {
-    /// Sampling with what of it stands among these options.
-    pub(crate) fn complete(&self, sampling: &SamplingArgs, silent: SamplingParams) -> SamplingParams {
-        SamplingParams {
-            min_tokens: self.min_tokens,
-            ignore_eos: match self.ignore_eos {
-                None => IgnoreEos::No,
-                Some(IgnoreEosMode::GenerateThrough) => IgnoreEos::GenerateThrough,
-                Some(IgnoreEosMode::Forbid) => IgnoreEos::Forbid,
-            },
-            ..sampling.over(silent)
-        }
-    }
-
-    pub(crate) fn stop_params(&self) -> StopParams {
-        StopParams {
-            stop: self.stop.clone(),
-            stop_token_ids: self.stop_token_ids.as_ref().map_or_else(Vec::new, |ids| ids.0.clone()),
-            include_stop: self.include_stop,
-        }
     }
 }
 
@@ -287,17 +217,5 @@ mod tests {
         for wrong in ["", "-1", "a", "3:", ":1", "3:1:1", "3,1"] {
             assert_eq!(found(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn template_arguments_are_json_or_else_a_string() {
-        let value = |text| template_arg(text).map(|(_, value)| value);
-        assert_eq!(value("enable_thinking=false"), Ok(serde_json::json!(false)));
-        assert_eq!(value("a=[1, \"b\"]"), Ok(serde_json::json!([1, "b"])));
-        assert_eq!(value("a=b=c"), Ok(serde_json::json!("b=c")));
-        assert_eq!(value("a="), Ok(serde_json::json!("")));
-        assert!(value("a").is_err());
-        assert!(value("=1").is_err());
-        assert!(value("1a=1").is_err());
     }
 }

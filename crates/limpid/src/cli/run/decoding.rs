@@ -8,7 +8,6 @@ use limpid_engine::decode::{
 };
 use limpid_engine::engine::ContextOverflow;
 use limpid_engine::sampling::Defaults;
-use std::time::Duration;
 
 #[derive(Args)]
 #[command(next_help_heading = "Several texts and beams")]
@@ -143,17 +142,12 @@ impl LogprobArgs {
 
 #[derive(Args)]
 #[command(next_help_heading = "Length and stopping")]
-pub(crate) struct LimitArgs {
+pub(crate) struct OverflowArgs {
     /// What to do with a prompt that leaves no room for --max-tokens: refuse it (`error`), keep its last tokens
     /// (`truncate_left`; BOS and the beginning of a chat go, too), or its first and last ones (`truncate_middle`).
     /// Without --max-tokens a quarter of the context is made free
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OverflowName::Error)]
     context_overflow: OverflowName,
-
-    /// End after so many seconds, from 0.001 to 1000000, loading the model left out. How far the text comes
-    /// depends on the machine
-    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
-    time_limit_s: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
@@ -164,22 +158,12 @@ enum OverflowName {
     TruncateMiddle,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.001..=1e6).contains(seconds));
-    let seconds = seconds.ok_or("a number of seconds from 0.001 to 1000000 is expected")?;
-    Ok(Duration::from_secs_f64(seconds))
-}
-
-impl LimitArgs {
+impl OverflowArgs {
     pub(crate) fn context_overflow(&self) -> ContextOverflow {
         match self.context_overflow {
             OverflowName::Error => ContextOverflow::Error,
             OverflowName::TruncateLeft => ContextOverflow::TruncateLeft,
             OverflowName::TruncateMiddle => ContextOverflow::TruncateMiddle,
         }
-    }
-
-    pub(crate) fn time_limit(&self) -> Option<Duration> {
-        self.time_limit_s
     }
 }

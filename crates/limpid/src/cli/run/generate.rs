@@ -65,7 +65,8 @@ pub(crate) fn generate(
 ) -> Result<Generation, CliError> {
     let start = Instant::now();
     let mut texts = Texts::new(echo);
-    let write = |text: &str| if watch.streams && !text.is_empty() { output::write(text) } else { Ok(()) };
+    let write =
+        |text: &str| if watch.streams && !text.is_empty() { output::write_text(text) } else { Ok(()) };
     write(&texts.echo)?;
     let mut prefill = Prefill::start(watch, "prefill", watch.prompt.len());
     let mut events = Events::default();
