@@ -102,3 +102,48 @@ pub(crate) fn app(app: Arc<App>) -> Router {
         .layer(from_fn(guard::add_headers))
         .with_state(app)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::Console;
+    use axum::body::Body;
+    use axum::http::{Request, StatusCode, header};
+    use tower::ServiceExt;
+
+    fn app_without_model() -> Router {
+        let options = Options {
+            model_names: vec!["m".to_owned()],
+            api_key: None,
+            max_body_bytes: 1 << 20,
+            stream_buffer: 16,
+            is_loopback: true,
+            log: Log(Console::new(true)),
+            isa: "portable".to_owned(),
+        };
+        app(App::new(options))
+    }
+
+    #[tokio::test]
+    async fn until_the_model_is_loaded_there_is_503() {
+        let requests = [
+            ("GET", "/health", StatusCode::SERVICE_UNAVAILABLE),
+            ("GET", "/v1/models", StatusCode::SERVICE_UNAVAILABLE),
+            ("POST", "/v1/completions", StatusCode::SERVICE_UNAVAILABLE),
+            ("POST", "/v1/chat/completions", StatusCode::SERVICE_UNAVAILABLE),
+            ("POST", "/tokenize", StatusCode::SERVICE_UNAVAILABLE),
+            ("GET", "/version", StatusCode::OK),
+            ("GET", "/metrics", StatusCode::OK),
+            ("GET", "/", StatusCode::OK),
+            ("GET", "/nothing", StatusCode::NOT_FOUND),
+        ];
+        for (method, path, status) in requests {
+            let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+            let request = request.header(header::CONTENT_TYPE, "application/json").body(Body::from("{}"));
+            let response = app_without_model().oneshot(request.expect("a request")).await.expect("no error");
+            assert_eq!(response.status(), status, "{method} {path}");
+            let is_told = response.headers().contains_key(header::RETRY_AFTER);
+            assert_eq!(is_told, status == StatusCode::SERVICE_UNAVAILABLE, "{method} {path}");
+        }
+    }
+}
