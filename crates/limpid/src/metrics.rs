@@ -71,7 +71,7 @@ impl Metrics {
         metrics.register();
         // A counter that is there from the start has a rate from the start.
         for finished_reason in ["stop", "length", "cancelled", "error"] {
-            metrics.finished.get_or_create(&Reason { finished_reason });
+            drop(metrics.finished.get_or_create(&Reason { finished_reason }));
         }
         metrics
     }
