@@ -241,5 +241,6 @@ impl Driver {
                 self.metrics.finished(finished);
             }
         }
+        self.metrics.observe(&self.engine);
     }
 }

@@ -8,7 +8,7 @@ use crate::driver::EngineHandle;
 use crate::error::CliError;
 use crate::load::ModelFile;
 use crate::openai::Translator;
-use crate::server::{ApiKey, App, Listen, Log, Options, Ready, listen};
+use crate::server::{ApiKey, App, Listen, Log, Options, Ready, bind, listen};
 use clap::Args;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serve a model over HTTP, as OpenAI's API does
@@ -126,8 +125,7 @@ async fn serve(
 ) -> Result<ExitCode, CliError> {
     let address = SocketAddr::new(args.host, args.port);
     let cannot = |what: &str, error: std::io::Error| CliError::failure(format!("cannot {what}: {error}"));
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.map_err(|error| cannot(&format!("listen at {address}"), error))?;
+    let listener = bind(address).map_err(|error| cannot(&format!("listen at {address}"), error))?;
     let address = listener.local_addr().map_err(|error| cannot("listen", error))?;
     let mut signals = Signals::new().map_err(|error| cannot("listen for signals", error))?;
     let how = Listen {

@@ -8,9 +8,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 
@@ -26,6 +27,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Once all requests were cancelled, their last words need no longer.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What the system may hold of an answer that its client does not read. Connections take it over from the listener.
+const SEND_BUFFER_BYTES: u32 = 256 << 10;
+
+/// Connections that the system keeps until they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// A socket to listen with.
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started again finds its port taken otherwise, for a minute.
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// How to listen.
 pub(crate) struct Listen {

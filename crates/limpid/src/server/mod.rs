@@ -15,7 +15,7 @@ mod routes;
 mod sse;
 
 pub(crate) use guard::ApiKey;
-pub(crate) use listen::{Listen, listen};
+pub(crate) use listen::{Listen, bind, listen};
 pub(crate) use log::Log;
 
 use crate::cli::run::MonotonicClock;

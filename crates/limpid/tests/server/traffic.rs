@@ -66,7 +66,7 @@ fn a_client_that_leaves_frees_its_pages() {
 #[test]
 fn a_reader_that_is_too_slow_is_ended_and_nobody_waits_for_it() {
     let server = Server::start(&["--stream-buffer", "4"]);
-    // Eight texts with everything about each token: more than the sockets' buffers hold.
+    // Six texts with all about each token: more than the sockets' buffers hold.
     let body = endless(json!({"n": 6, "logprobs": 20, "return_token_ids": true}));
     let mut slow = server.begin("/v1/completions", &body);
     server.wait_for_metric("limpid_requests_running", 1.0);
