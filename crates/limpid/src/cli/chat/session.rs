@@ -13,7 +13,7 @@ use crate::prompt::ChatPrompt;
 use crate::units;
 use limpid_engine::TokenId;
 use limpid_engine::chat::Rendered;
-use limpid_engine::engine::{ConversationId, Engine, Finished, PromptLimits, Request, SubmitError};
+use limpid_engine::engine::{ConversationId, Engine, Finished, PromptLimits, Request};
 use limpid_engine::sampling::{Defaults, FinishReason};
 use limpid_engine::tokenizer::Tokenizer;
 use std::path::Path;
@@ -271,7 +271,8 @@ impl Session<'_> {
     }
 
     fn take_settings(&mut self, settings: Settings) -> Result<(), CliError> {
-        settings.sampling(&self.defaults, &self.tokenizer).map_err(SubmitError::from)?;
+        let checked = settings.sampling(&self.defaults, &self.tokenizer);
+        checked.map_err(|error| CliError::failure(error.to_string()))?;
         self.settings = settings;
         Ok(())
     }
