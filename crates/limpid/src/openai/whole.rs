@@ -46,7 +46,8 @@ impl Whole {
                 let (usage, timings, dropped) = (finished.usage, finished.timings.clone(), of_prompt.dropped);
                 of_prompt.end = Some(PromptEnd { dropped, usage, timings });
                 let error = finished.error.as_ref();
-                self.error = self.error.take().or(error.map(|error| ApiError::failed(error.to_string())));
+                let failed = |error| ApiError::failed(format!("{}: {error}", self.ask.model));
+                self.error = self.error.take().or(error.map(failed));
                 // Whose texts did not end by themselves: all of them here, where nothing came of it.
                 of_prompt.texts.texts.iter_mut().for_each(|text| {
                     text.reason.get_or_insert_with(|| finished.reason.clone());
