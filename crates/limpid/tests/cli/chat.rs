@@ -120,7 +120,7 @@ fn settings_change_between_two_answers() {
         assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
     }
     for (line, part) in [
-        ("/set top_p 2", "limpid: error: --top-p is 2, allowed is from 0 to 1"),
+        ("/set top_p 2", "limpid: error: top_p is 2, allowed is from 0 to 1"),
         ("/set top_p", "top_p has no value"),
         ("/set topp 1", "there is no setting topp; they are max_tokens"),
         ("/set max_tokens 0", "from 1 to"),
@@ -192,7 +192,7 @@ fn files_that_are_no_conversation_leave_the_conversation_as_it_is() {
         ("{\"messages\": [{\"role\": \"user\"}]}", "missing field `content`"),
         ("{\"messages\": [{\"role\": \"tool\", \"content\": \"a\"}]}", "the role is `tool`"),
         ("{\"messages\": [], \"settings\": {\"warmth\": [\"1\"]}}", "there is no setting warmth"),
-        ("{\"messages\": [], \"settings\": {\"top_p\": [\"3\"]}}", "--top-p is 3"),
+        ("{\"messages\": [], \"settings\": {\"top_p\": [\"3\"]}}", "error: top_p is 3"),
     ] {
         std::fs::write(&path, content).unwrap();
         let load = format!("/load {}", path.display());
