@@ -135,8 +135,16 @@ async fn serve(
     let (stopper, stopped) = tokio::sync::oneshot::channel::<()>();
     let stop = async move { _ = stopped.await };
     let server = tokio::spawn(listen(listener, app.clone(), how, stop));
-    // /health says 503 meanwhile.
+    // /health says 503 meanwhile. Loading looks at no signal, and nobody waits for an answer: the first one ends it.
+    let mut while_loading = Signals::new().map_err(|error| cannot("listen for signals", error))?;
+    let notes = *console;
+    let impatient = tokio::spawn(async move {
+        while_loading.next().await;
+        notes.note_over_progress("stopped while loading the model");
+        std::process::exit(0);
+    });
     let thread = tokio::task::block_in_place(|| args.load(&file, &app, console))?;
+    impatient.abort();
     console.note(&format!("serving {} at http://{address} (Ctrl-C ends)", app.options.model_names[0]));
     tokio::select! {
         () = signals.next() => {}
