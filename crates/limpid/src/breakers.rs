@@ -4,6 +4,10 @@ use limpid_engine::TokenId;
 use limpid_engine::sampling::ParamError;
 use limpid_engine::tokenizer::Tokenizer;
 use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Texts of one list.
+const MAX_TEXTS: usize = 64;
 
 /// `dry_breakers` as a request writes them.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -31,7 +35,13 @@ impl Breakers {
     /// The tokens that they are, in ascending order. Refuses a text that would break nothing: an empty one, or one that
     /// no token has in it. `tokenizer`: `None` where tokens have no texts.
     pub(crate) fn tokens(&self, tokenizer: Option<&Tokenizer>) -> Result<Vec<TokenId>, ParamError> {
-        let mut ids = Vec::new();
+        // A text is looked for in the whole vocabulary.
+        let n_texts = self.0.iter().filter(|breaker| matches!(breaker, Breaker::Text(_))).count();
+        if n_texts > MAX_TEXTS {
+            let allowed = format!("at most {MAX_TEXTS} texts, and any number of token ids");
+            return Err(ParamError::new("dry_breakers", format!("a list with {n_texts} texts"), &allowed));
+        }
+        let mut ids = BTreeSet::new();
         for breaker in &self.0 {
             let of_text = match (breaker, tokenizer) {
                 (Breaker::Token(id), _) => vec![*id],
@@ -47,9 +57,7 @@ impl Breakers {
             }
             ids.extend(of_text);
         }
-        ids.sort_unstable();
-        ids.dedup();
-        Ok(ids)
+        Ok(ids.into_iter().collect())
     }
 }
 

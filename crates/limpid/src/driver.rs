@@ -20,8 +20,8 @@ const MAX_COMMANDS: usize = 64;
 
 enum Command {
     Submit(Submission),
-    /// Cancel all there is, and what still comes.
-    EndAll,
+    /// Cancel all there is, and what still comes, and say when that is done.
+    EndAll(oneshot::Sender<()>),
 }
 
 /// Requests that are answered together: all of them are let in, or none is.
@@ -84,8 +84,10 @@ impl EngineHandle {
 
     /// Ends all requests, and those that still come, as cancelled.
     pub(crate) async fn end_all(&self) {
+        let (reply, done) = oneshot::channel();
         // A thread that has stopped has nothing to end.
-        let _ = self.commands.send(Command::EndAll).await;
+        let _ = self.commands.send(Command::EndAll(reply)).await;
+        let _ = done.await;
     }
 }
 
@@ -163,13 +165,15 @@ impl Driver {
     fn take_command(&mut self, command: Command) {
         match command {
             Command::Submit(submission) => self.submit(submission),
-            Command::EndAll => {
+            Command::EndAll(reply) => {
                 self.ends_all = true;
                 let mut events = Events::default();
                 for id in self.readers.keys().copied().collect::<Vec<_>>() {
                     self.engine.cancel(id, &mut events);
                 }
                 self.hand_out(events);
+                // Who asked may have gone.
+                let _ = reply.send(());
             }
         }
     }

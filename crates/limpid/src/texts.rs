@@ -73,6 +73,11 @@ impl Texts {
         ""
     }
 
+    /// So many texts there are, also where nothing was told of some.
+    pub(crate) fn expect_texts(&mut self, n_texts: usize) {
+        self.text(n_texts - 1);
+    }
+
     fn text(&mut self, choice: usize) -> &mut Text {
         while self.texts.len() <= choice {
             self.texts.push(Text { text: self.echo.clone(), ..Text::default() });

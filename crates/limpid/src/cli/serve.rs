@@ -10,6 +10,7 @@ use crate::load::ModelFile;
 use crate::openai::Translator;
 use crate::server::{ApiKey, App, Listen, Log, Options, Ready, bind, listen};
 use clap::Args;
+use std::env::VarError;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -107,13 +108,14 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
         model_names: args.model_names(),
         api_key,
         max_body_bytes: args.max_body_mib << 20,
+        max_waiting: args.max_waiting,
         stream_buffer: args.stream_buffer,
         is_loopback: args.host.is_loopback(),
         log: Log(console),
         isa: setup.isa.to_string(),
     });
     let cannot_start = |error| CliError::failure(format!("cannot start the server's threads: {error}"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(cannot_start)?.block_on(serve(args, file, app, &console))
 }
 
@@ -217,8 +219,10 @@ impl ServeArgs {
                 (text.lines().next().unwrap_or_default().trim().to_owned(), path.display().to_string())
             }
             None => match std::env::var("LIMPID_API_KEY") {
-                Ok(key) if !key.is_empty() => (key, "LIMPID_API_KEY".to_owned()),
-                _ => return Ok(None),
+                Ok(key) if key.is_empty() => return Ok(None),
+                Err(VarError::NotPresent) => return Ok(None),
+                // What is no text is no key, and an open server is not what was meant.
+                given => (given.unwrap_or_default(), "LIMPID_API_KEY".to_owned()),
             },
         };
         let wrong = || {

@@ -21,6 +21,12 @@ use std::time::Duration;
 /// Prompts of one request.
 const MAX_PROMPTS: usize = 64;
 
+/// Alternatives of each token whose log-probabilities are told, as in OpenAI's API.
+const MAX_ALTERNATIVES: usize = 20;
+
+/// Log-probabilities of prompt tokens in one answer, alternatives included.
+const MAX_PROMPT_LOGPROBS: usize = 200_000;
+
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Endpoint {
@@ -142,7 +148,9 @@ impl Translator {
         let returns_token_ids = fields.flag("return_token_ids")?.unwrap_or(false);
         accept_usual(&mut fields, endpoint)?;
         fields.end()?;
-        let requests = prompts.into_iter().map(|prompt| Request { prompt, ..request.clone() }).collect();
+        let requests: Vec<_> =
+            prompts.into_iter().map(|prompt| Request { prompt, ..request.clone() }).collect();
+        check_scored(&requests, echoes)?;
         Ok(Ask { requests, endpoint, model, echoes, returns_token_ids, stream })
     }
 
@@ -320,5 +328,38 @@ fn logprobs(fields: &mut Fields, endpoint: Endpoint, echoes: bool) -> Result<Log
     let prompt = fields.count("prompt_logprobs")?.or(if echoes { output } else { None });
     let logprobs = LogprobParams { output, prompt, mode: logprobs_mode(fields, output.is_some())? };
     logprobs.validate()?;
-    Ok(logprobs)
+    let names = [(output_name(endpoint), output), ("prompt_logprobs", prompt)];
+    match names.iter().find(|(_, n)| n.is_some_and(|n| n > MAX_ALTERNATIVES)) {
+        Some((name, n)) => {
+            let message = format!("`{name}` is {}, allowed is from 0 to {MAX_ALTERNATIVES}", n.unwrap_or(0));
+            Err(ApiError::invalid(Some(name), message))
+        }
+        None => Ok(logprobs),
+    }
+}
+
+/// How an endpoint calls the number of alternatives.
+fn output_name(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Completions => "logprobs",
+        Endpoint::ChatCompletions => "top_logprobs",
+    }
+}
+
+/// Refuses prompts whose log-probabilities would make an answer of hundreds of megabytes.
+fn check_scored(requests: &[Request], echoes: bool) -> Result<(), ApiError> {
+    let n_told = |request: &Request| {
+        let n_each = request.logprobs.prompt.map_or(0, |n_top| n_top + 1);
+        let n_times = if echoes { request.decoding.n_texts() } else { 1 };
+        request.prompt.len().saturating_mul(n_each).saturating_mul(n_times)
+    };
+    let n_all = requests.iter().map(n_told).fold(0, usize::saturating_add);
+    if n_all <= MAX_PROMPT_LOGPROBS {
+        return Ok(());
+    }
+    let message = format!(
+        "it asks for {n_all} log-probabilities of prompt tokens, alternatives included; at most {MAX_PROMPT_LOGPROBS} \
+         are told in one answer: ask for fewer alternatives, prompts or texts"
+    );
+    Err(ApiError::invalid(Some("prompt_logprobs"), message))
 }

@@ -42,7 +42,11 @@ impl CompletionTokens {
         self.offset += piece.chars().count();
         self.tokens.push(json!(piece));
         self.token_logprobs.push(json!(of.map(|of| number(of.logprob))));
-        let top = of.map(|of| of.top.iter().map(|top| named(top, tokenizer)).collect::<Map<_, _>>());
+        let top = of.map(|of| {
+            // Where alternatives are asked for, the chosen one stands among them, likely or not.
+            let chosen = (!of.top.is_empty()).then(|| (piece.to_string(), number(of.logprob)));
+            of.top.iter().map(|top| named(top, tokenizer)).chain(chosen).collect::<Map<_, _>>()
+        });
         self.top_logprobs.push(json!(top));
     }
 

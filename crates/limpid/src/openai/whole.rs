@@ -49,6 +49,7 @@ impl Whole {
                 let failed = |error| ApiError::failed(format!("{}: {error}", self.ask.model));
                 self.error = self.error.take().or(error.map(failed));
                 // Whose texts did not end by themselves: all of them here, where nothing came of it.
+                of_prompt.texts.expect_texts(self.ask.n_texts());
                 of_prompt.texts.texts.iter_mut().for_each(|text| {
                     text.reason.get_or_insert_with(|| finished.reason.clone());
                 });

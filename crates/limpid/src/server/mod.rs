@@ -27,6 +27,10 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use error::HttpError;
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Semaphore;
+
+/// See [`App`].
+const MAX_READERS: usize = 4;
 
 /// What is fixed before the model is loaded.
 pub(crate) struct Options {
@@ -34,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) model_names: Vec<String>,
     pub(crate) api_key: Option<ApiKey>,
     pub(crate) max_body_bytes: usize,
+    /// Requests that may wait for the engine.
+    pub(crate) max_waiting: usize,
     /// Steps of an answer that wait for a slow reader.
     pub(crate) stream_buffer: usize,
     /// Requests are taken only under the names of this machine's loopback: a page from elsewhere that has its own name
@@ -59,11 +65,18 @@ pub(crate) struct App {
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) ready: OnceLock<Ready>,
+    /// Bodies that are read and tokenized at the same time: each may take many times its size.
+    readers: Semaphore,
 }
 
 impl App {
     pub(crate) fn new(options: Options) -> Arc<Self> {
-        Arc::new(Self { options, metrics: Arc::new(Metrics::new()), ready: OnceLock::new() })
+        Arc::new(Self {
+            options,
+            metrics: Arc::new(Metrics::new()),
+            ready: OnceLock::new(),
+            readers: Semaphore::new(MAX_READERS),
+        })
     }
 
     fn ready(&self) -> Result<&Ready, HttpError> {
@@ -116,6 +129,7 @@ mod tests {
             model_names: vec!["m".to_owned()],
             api_key: None,
             max_body_bytes: 1 << 20,
+            max_waiting: 16,
             stream_buffer: 16,
             is_loopback: true,
             log: Log(Console::new(true)),

@@ -19,6 +19,7 @@ const at = (id) => document.getElementById(id);
 const conversation = [];
 let model = null;
 let running = null;
+let isSending = false;
 
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -170,7 +171,8 @@ async function answer() {
     if (usage && limpid) note(metrics(usage, limpid));
     else note("The server ended the answer early.");
   } catch (error) {
-    if (error.name === "AbortError") note("Stopped.");
+    if (error.name === "AbortError" && text) note("Stopped.");
+    else if (error.name === "AbortError") refuse(item, "Stopped before anything was said.");
     else if (text) note(`Broken off: ${error.message}`);
     else refuse(item, error.message);
   } finally {
@@ -200,12 +202,13 @@ function setBusy(isBusy) {
 function send(event) {
   event.preventDefault();
   const text = at("input").value;
-  if (running || text.trim() === "") return;
+  if (running || isSending || text.trim() === "") return;
+  isSending = true;
   document.querySelectorAll("#messages .error").forEach((item) => item.remove());
   at("input").value = "";
   conversation.push({ role: "user", content: text });
   show("user", text);
-  (model ? Promise.resolve() : connect()).then(answer);
+  (model ? Promise.resolve() : connect()).then(answer).finally(() => { isSending = false; });
 }
 
 showFields();

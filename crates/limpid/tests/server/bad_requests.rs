@@ -28,6 +28,13 @@ fn bad_values_are_refused_by_name() {
         (json!({"model": null}), "model", "missing"),
         (json!({"suffix": "x"}), "suffix", "not supported"),
         (json!({"sampler_order": "top_q"}), "sampler_order", "top_q"),
+        (json!({"logprobs": 21}), "logprobs", "from 0 to 20"),
+        (json!({"dry_multiplier": 1, "dry_breakers": vec!["e"; 65]}), "dry_breakers", "at most 64 texts"),
+        (
+            json!({"prompt": vec![vec![5; 900]; 64], "logprobs": 20, "echo": true}),
+            "prompt_logprobs",
+            "200000",
+        ),
         (json!({"time_limit": 0}), "time_limit", "above 0"),
         (json!({"seed": -1}), "seed", "whole number"),
     ];

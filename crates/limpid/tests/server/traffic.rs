@@ -31,6 +31,10 @@ fn beyond_the_queue_there_is_429() {
     // Of several prompts none is begun where not all can be.
     server.post("/v1/completions", &completion(json!({"prompt": ["a", "b"]}))).error(429, "queue_full");
     assert_eq!(server.metric("limpid_requests_waiting"), 2.0);
+    // More than could ever wait: no reason to come again.
+    let many = completion(json!({"prompt": ["a", "b", "c"]}));
+    let message = server.post("/v1/completions", &many).error(400, "invalid_request");
+    assert!(message.contains("a list of 3, and at most 2"), "{message}");
     drop(clients);
     server.wait_for_metric("limpid_requests_running", 0.0);
     server.post("/v1/completions", &completion(json!({}))).success();

@@ -7,11 +7,12 @@ use crate::server::error::HttpError;
 use crate::server::openapi::{ChatCompletion, ChatCompletionRequest, Completion, CompletionRequest, Failure};
 use crate::server::sse::Streaming;
 use crate::server::{App, Ready};
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
 use limpid_engine::engine::{Clock, EventKind};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -74,11 +75,20 @@ async fn answer(app: &Arc<App>, endpoint: Endpoint, body: Bytes) -> Result<Respo
     let accepted_at = ready.clock.now();
     let (asker, translator) = (app.clone(), ready.translator.clone());
     // A long prompt takes its time: the other connections go on meanwhile.
+    let place = app.readers.acquire().await;
     let read = tokio::task::spawn_blocking(move || read(&asker, &translator, endpoint, &body)).await;
+    drop(place);
     let mut ask = read.map_err(|_| ApiError::failed("the request could not be read"))??;
     let tokenized_at = ready.clock.now();
     for request in &mut ask.requests {
         (request.accepted_at, request.tokenized_at) = (accepted_at, tokenized_at);
+    }
+    let (n_prompts, most) = (ask.requests.len(), app.options.max_waiting);
+    if n_prompts > most {
+        let message = format!(
+            "`prompt` is a list of {n_prompts}, and at most {most} requests wait here (--max-waiting)"
+        );
+        return Err(ApiError::invalid(Some("prompt"), message).into());
     }
     // Whole answers are read by ourselves: room for all of their steps.
     let n_steps = ask.requests.len() * (ready.context_length + SPARE_STEPS);
@@ -119,7 +129,12 @@ async fn collect(
             whole.take(i, kind, &ready.translator);
         }
     }
-    Ok(Json(whole.answer(&ready.translator)?).into_response())
+    // A large one takes long to write down.
+    let translator = ready.translator.clone();
+    let written =
+        tokio::task::spawn_blocking(move || Ok::<_, ApiError>(whole.answer(&translator)?.to_string()));
+    let text = written.await.map_err(|_| ApiError::failed("the answer could not be written"))??;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
 fn answer_id(endpoint: Endpoint) -> String {

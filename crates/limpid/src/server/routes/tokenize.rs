@@ -65,12 +65,16 @@ async fn on_thread(
     JsonBytes(body): JsonBytes,
     work: impl FnOnce(Fields) -> Result<Value, ApiError> + Send + 'static,
 ) -> Result<Json<Value>, HttpError> {
+    let shared = app.clone();
+    let place = shared.readers.acquire().await;
     let done = tokio::task::spawn_blocking(move || {
         let mut fields = Fields::new(json::body(&body)?, "")?;
         // There is one model; a name, if given, must be its.
         fields.text("model")?.map_or(Ok(()), |name| app.check_model(&name))?;
         work(fields)
     });
-    let done = done.await.map_err(|_| ApiError::failed("the request could not be read"))?;
+    let done = done.await;
+    drop(place);
+    let done = done.map_err(|_| ApiError::failed("the request could not be read"))?;
     Ok(Json(done?))
 }
