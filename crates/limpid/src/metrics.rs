@@ -1,5 +1,5 @@
-//! The four metrics of a server, in Prometheus' text format: `limpid_*`, and the same under vLLM's names, so that
-//! dashboards that were made for it go on working.
+//! The four metrics of a server, in Prometheus' text format: `limpid_*`, and the same under vLLM's names (but without
+//! its label `model_name`: there is one model).
 
 use limpid_engine::engine::{Engine, Finished};
 use limpid_engine::kv::KvStats;
