@@ -153,13 +153,15 @@ impl Driver {
                 None => return false,
             }
         }
-        loop {
+        // A flood of them does not keep the engine from its step.
+        for _ in 0..MAX_COMMANDS {
             match self.commands.try_recv() {
                 Ok(command) => self.take_command(command),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return !self.engine.is_idle(),
             }
         }
+        true
     }
 
     fn take_command(&mut self, command: Command) {

@@ -104,6 +104,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
             "warning: everyone who reaches this address can use the model; --api-key-file asks for a key",
         );
     }
+    let cannot_start =
+        |error: std::io::Error| CliError::failure(format!("cannot start the server's threads: {error}"));
     let app = App::new(Options {
         model_names: args.model_names(),
         api_key,
@@ -111,10 +113,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
         max_waiting: args.max_waiting,
         stream_buffer: args.stream_buffer,
         is_loopback: args.host.is_loopback(),
-        log: Log(console),
+        log: Log::new(console).map_err(cannot_start)?,
         isa: setup.isa.to_string(),
     });
-    let cannot_start = |error| CliError::failure(format!("cannot start the server's threads: {error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(cannot_start)?.block_on(serve(args, file, app, &console))
 }

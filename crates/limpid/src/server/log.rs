@@ -5,12 +5,27 @@ use super::error::HttpError;
 use crate::console::Console;
 use crate::units;
 use limpid_engine::engine::Finished;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-/// See the module.
-#[derive(Clone, Copy)]
-pub(crate) struct Log(pub(crate) Console);
+/// Lines that wait for whoever reads standard error. Beyond them lines are lost: nobody reads, and no request waits.
+const MAX_LINES: usize = 1024;
+
+/// See the module. `None`: nothing is said.
+#[derive(Clone)]
+pub(crate) struct Log(Option<SyncSender<String>>);
 
 impl Log {
+    /// Lines are written by a thread of their own: a pipe that is full holds up nothing else.
+    pub(crate) fn new(console: Console) -> std::io::Result<Self> {
+        if console.is_quiet() {
+            return Ok(Self(None));
+        }
+        let (sender, lines) = sync_channel(MAX_LINES);
+        let write = move || lines.iter().for_each(|line: String| console.log(&line));
+        std::thread::Builder::new().name("log".to_owned()).spawn(write)?;
+        Ok(Self(Some(sender)))
+    }
+
     pub(super) fn refused(&self, path: &str, error: &HttpError) {
         self.line(&format!("{path} {} {}", error.status.as_u16(), error.error.code));
     }
@@ -34,7 +49,9 @@ impl Log {
     }
 
     fn line(&self, line: &str) {
+        let Some(lines) = &self.0 else { return };
         let now = chrono::Local::now().format("%Y-%m-%dT%H:%M:%S%.3f");
-        self.0.log(&format!("{now} {line}"));
+        // See MAX_LINES.
+        let _ = lines.try_send(format!("{now} {line}"));
     }
 }

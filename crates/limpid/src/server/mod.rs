@@ -132,7 +132,7 @@ mod tests {
             max_waiting: 16,
             stream_buffer: 16,
             is_loopback: true,
-            log: Log(Console::new(true)),
+            log: Log::new(Console::new(true)).expect("no thread is needed"),
             isa: "portable".to_owned(),
         };
         app(App::new(options))

@@ -96,7 +96,7 @@ async fn answer(app: &Arc<App>, endpoint: Endpoint, body: Bytes) -> Result<Respo
     let ticket = ready.engine.submit(ask.requests.clone(), buffer_len).await?;
     let id = answer_id(endpoint);
     let head = Head::new(&ask, id.clone(), now().as_secs());
-    let (path, log) = (endpoint.path(), app.options.log);
+    let (path, log) = (endpoint.path(), app.options.log.clone());
     if ask.stream.is_some() {
         let chunks = Chunks::new(ask, head, ready.translator.clone());
         return Ok(Streaming { ticket, chunks, log, path, id, is_over: false }.response());
