@@ -65,7 +65,8 @@ impl KeptSequences {
         true
     }
 
-    /// Sets pages aside for a request of a conversation, if need be those of what is kept of others.
+    /// Sets pages aside for a request of a conversation, if need be those of what is kept of others. Where even those
+    /// are too few, nothing changes.
     pub(super) fn reserve(
         &mut self,
         n_pages: &[usize],
@@ -73,21 +74,20 @@ impl KeptSequences {
         kv: &mut KvCache,
         free: &mut FreePages,
     ) -> bool {
+        let could_fit = |(group, &n)| free.n_free(group) + self.n_pages(group) >= n;
+        if !n_pages.iter().enumerate().all(could_fit) {
+            return false;
+        }
         // What it goes on from is part of its own claim.
         let own = conversation.and_then(|conversation| self.position(conversation));
         let own = own.map(|i| self.0.remove(i));
         own.iter().for_each(|own| free.give_back(&own.n_pages));
-        let mut fits = free.reserve(n_pages);
-        while !fits && !self.0.is_empty() {
+        while !free.reserve(n_pages) {
             self.drop_at(0, kv, free);
-            fits = free.reserve(n_pages);
         }
-        if let Some(own) = own {
-            assert!(fits || free.reserve(&own.n_pages), "it was given back a moment ago");
-            // Until `take`, which follows where it fits, its pages count twice over, and nobody looks.
-            self.0.push(own);
-        }
-        fits
+        // Until `take`, which follows, its pages count twice over, and nobody looks.
+        self.0.extend(own);
+        true
     }
 
     /// The sequence that a request starts from whose pages are reserved: as much of what is kept of its conversation

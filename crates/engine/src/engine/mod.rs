@@ -448,7 +448,7 @@ impl Engine {
     fn release_sequences(&mut self, running: &Running) {
         let keeps = self.config.kv_cache && running.error.is_none();
         match (running.conversation.filter(|_| keeps), &running.sequences[..]) {
-            (Some(conversation), [sequence]) => {
+            (Some(conversation), [sequence]) if !sequence.computed().is_empty() => {
                 let (seq, tokens) = (sequence.seq, sequence.computed().to_vec());
                 self.kept.keep(conversation, seq, tokens, &mut self.kv, &mut self.free_pages);
             }
