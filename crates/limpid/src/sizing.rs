@@ -8,6 +8,9 @@ use crate::units;
 use limpid_engine::engine::{LengthLimit, PromptLimits, bytes_of_sequences};
 use limpid_engine::model::{BatchLimits, MemoryPlan, ModelConfig};
 
+/// What helps where one text has no room.
+pub(crate) const OPEN_ENDED_REMEDY: &str = "Use a model in a smaller format, or a shorter prompt";
+
 /// Of the memory that is available, an open-ended run leaves this part to others.
 const LEFT_TO_OTHERS: usize = 16;
 
@@ -117,21 +120,26 @@ impl Sizing<'_> {
         self.need(n).check(n.saturating_mul(self.n_sequences), available, remedy)
     }
 
-    /// The context of a text whose end is open: all of `context_length` that memory holds, which is said where it is
-    /// less. Refuses what has no room for `n_least` tokens.
+    /// The context of texts whose end is open: all of `context_length` that memory holds for each, which is said where
+    /// it is less. Refuses what has no room for `n_least` tokens.
     pub(crate) fn open_ended(
         &self,
         context_length: usize,
         n_least: usize,
         available: Option<AvailableMemory>,
+        remedy: &str,
         console: &Console,
     ) -> Result<usize, CliError> {
-        self.check(n_least, available, "Use a model in a smaller format, or a shorter prompt")?;
+        self.check(n_least, available, remedy)?;
         let Some(available) = available else { return Ok(context_length) };
         let fits = self.longest(context_length, available).max(n_least);
         if fits < context_length {
+            let n_times = match self.n_sequences {
+                1 => String::new(),
+                n => format!(" {n} times"),
+            };
             console.note(&format!(
-                "context cut from {} to {} tokens: that is what {} holds ({})",
+                "context cut from {} to {} tokens: that is what {} holds{n_times} ({})",
                 units::count(context_length),
                 units::count(fits),
                 available.limit,

@@ -26,7 +26,7 @@ use crate::interrupt::Interrupt;
 use crate::load::{self, Loading, ModelFile};
 use crate::machine;
 use crate::prompt::ChatPrompt;
-use crate::sizing::{Sizing, context_limits};
+use crate::sizing::{OPEN_ENDED_REMEDY, Sizing, context_limits};
 use crate::units;
 use clap::{Args, Parser};
 use commands::Ask;
@@ -135,7 +135,8 @@ pub(crate) fn run(args: &ChatArgs) -> Result<ExitCode, CliError> {
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;
     let max_rows = args.compute.prefill_chunk;
     let sizing = Sizing { plan: &plan, max_rows, max_logit_rows: 1, n_sequences: 1, n_shared: 0, n_texts: 1 };
-    let max_len = sizing.open_ended(limits.max_len, n_least, machine::available_memory(), &console)?;
+    let available = machine::available_memory();
+    let max_len = sizing.open_ended(limits.max_len, n_least, available, OPEN_ENDED_REMEDY, &console)?;
     let size = sizing.sequence(max_len, max_len);
     let interrupt = Interrupt::while_loading(console)?;
     let loading = Loading { setup: &setup, sizing: &sizing, size, kv_cache: true };

@@ -17,7 +17,7 @@ use crate::interrupt::Interrupt;
 use crate::load::{self, Loading, ModelFile};
 use crate::machine::{self, AvailableMemory};
 use crate::output;
-use crate::sizing::{SequenceSize, Sizing, context_limits};
+use crate::sizing::{OPEN_ENDED_REMEDY, SequenceSize, Sizing, context_limits};
 use explain::Explain;
 pub(crate) use generate::{Generation, MonotonicClock, Watch, generate};
 use limpid_engine::TokenId;
@@ -269,7 +269,8 @@ impl RunArgs {
             return Ok(sizing.sequence(limits.max_len, n_prompt + max_tokens));
         }
         // Some output is wanted, as much as there is room for.
-        let context_length = sizing.open_ended(limits.max_len, n_prompt + 1, available, console)?;
+        let context_length =
+            sizing.open_ended(limits.max_len, n_prompt + 1, available, OPEN_ENDED_REMEDY, console)?;
         Ok(sizing.sequence(context_length, context_length))
     }
 }

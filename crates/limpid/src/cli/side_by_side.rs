@@ -7,7 +7,6 @@ use crate::error::CliError;
 use crate::load::ModelFile;
 use crate::machine;
 use crate::sizing::Sizing;
-use crate::units;
 use limpid_engine::engine::{Engine, EngineConfig};
 use limpid_engine::model::{MemoryPlan, ModelOptions};
 use limpid_engine::tokenizer::Tokenizer;
@@ -81,25 +80,9 @@ impl SideBySide<'_> {
         let of_model = file.config.context_length;
         let available = machine::available_memory();
         let remedy = format!("Lower --context or {}, or use a model in a smaller format", self.option);
-        match (self.context, available) {
-            (Some(asked), _) => sizing.check(asked, available, &remedy).map(|()| asked),
-            (None, None) => Ok(of_model),
-            (None, Some(memory)) => {
-                sizing.check(1, available, &remedy)?;
-                let fits = sizing.longest(of_model, memory).max(1);
-                if fits < of_model {
-                    console.note(&format!(
-                        "context cut from {} to {} tokens: that is what {} holds ({}) for {} of them ({})",
-                        units::count(of_model),
-                        units::count(fits),
-                        memory.limit,
-                        units::bytes(memory.bytes),
-                        self.n_sequences,
-                        self.option,
-                    ));
-                }
-                Ok(fits)
-            }
+        match self.context {
+            Some(asked) => sizing.check(asked, available, &remedy).map(|()| asked),
+            None => sizing.open_ended(of_model, 1, available, &remedy, console),
         }
     }
 }
