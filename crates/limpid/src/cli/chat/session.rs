@@ -192,8 +192,15 @@ impl Session<'_> {
         let room = self.settings.max_tokens().unwrap_or(self.limits.max_len.div_ceil(4));
         let most = self.limits.max_len.saturating_sub(room);
         let (mut shorter, mut n_messages) = (self.conversation.clone(), 0);
-        while fitted.ids.len() > most {
-            let Some(n) = shorter.drop_oldest() else { return Err(self.too_long(fitted.ids.len(), room)) };
+        // What is dropped makes all that follows new to the cache: better more at once than a little in each turn.
+        let target = |n_messages| if n_messages == 0 { most } else { most - most / 4 };
+        while fitted.ids.len() > target(n_messages) {
+            let Some(n) = shorter.drop_oldest() else {
+                if fitted.ids.len() <= most {
+                    break;
+                }
+                return Err(self.too_long(fitted.ids.len(), room));
+            };
             n_messages += n;
             fitted = self.prompt_of(&shorter)?;
         }
