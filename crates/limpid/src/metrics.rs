@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -49,6 +49,11 @@ fn short_seconds() -> Histogram {
     ])
 }
 
+/// One metric, under each of its names.
+fn register<M: Metric + Clone>(registry: &mut Registry, names: &[&str], help: &str, metric: &M) {
+    names.iter().for_each(|name| registry.register(*name, help, metric.clone()));
+}
+
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut metrics = Self {
@@ -78,45 +83,90 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        let running = "Requests that the model works on";
-        registry.register("limpid_requests_running", running, self.running.clone());
-        registry.register("vllm:num_requests_running", running, self.running.clone());
-        let waiting = "Requests that wait for a place";
-        registry.register("limpid_requests_waiting", waiting, self.waiting.clone());
-        registry.register("vllm:num_requests_waiting", waiting, self.waiting.clone());
-        let used = "Bytes of the KV cache's pages that sequences hold";
-        registry.register("limpid_kv_used_bytes", used, self.kv_used_bytes.clone());
-        let reserved = "Bytes of all of the KV cache's pages";
-        registry.register("limpid_kv_reserved_bytes", reserved, self.kv_reserved_bytes.clone());
-        let usage = "Part of the KV cache's pages that sequences hold, from 0 to 1";
-        registry.register("limpid_kv_usage", usage, self.kv_usage.clone());
-        registry.register("vllm:kv_cache_usage_perc", usage, self.kv_usage.clone());
-        let prompt = "Prompt tokens of finished requests";
-        registry.register("limpid_prompt_tokens", prompt, self.prompt_tokens.clone());
-        registry.register("vllm:prompt_tokens", prompt, self.prompt_tokens.clone());
-        let cached = "Prompt tokens of finished requests that were in the KV cache already";
-        registry.register("limpid_cached_tokens", cached, self.cached_tokens.clone());
-        let generation = "Generated tokens of finished requests";
-        registry.register("limpid_generation_tokens", generation, self.generation_tokens.clone());
-        registry.register("vllm:generation_tokens", generation, self.generation_tokens.clone());
-        let finished = "Finished requests, by the reason of their end";
-        registry.register("limpid_requests_finished", finished, self.finished.clone());
-        registry.register("vllm:request_success", finished, self.finished.clone());
-        let ttft = "Time to first token: from a request's arrival to its first text";
-        registry.register("limpid_ttft_seconds", ttft, self.ttft.clone());
-        registry.register("vllm:time_to_first_token_seconds", ttft, self.ttft.clone());
-        let queue = "Time that a request waited for its first step";
-        registry.register("limpid_queue_seconds", queue, self.queue.clone());
-        registry.register("vllm:request_queue_time_seconds", queue, self.queue.clone());
-        let prefill = "Time from a request's first step to the logits of its last prompt token";
-        registry.register("limpid_prefill_seconds", prefill, self.prefill.clone());
-        registry.register("vllm:request_prefill_time_seconds", prefill, self.prefill.clone());
-        let tpot = "Time per output token of a request: the mean over all but the first";
-        registry.register("limpid_tpot_seconds", tpot, self.tpot.clone());
-        registry.register("vllm:request_time_per_output_token_seconds", tpot, self.tpot.clone());
-        let request = "Time from a request's arrival to its last token";
-        registry.register("limpid_request_seconds", request, self.request.clone());
-        registry.register("vllm:e2e_request_latency_seconds", request, self.request.clone());
+        register(
+            registry,
+            &["limpid_requests_running", "vllm:num_requests_running"],
+            "Requests that the model works on",
+            &self.running,
+        );
+        register(
+            registry,
+            &["limpid_requests_waiting", "vllm:num_requests_waiting"],
+            "Requests that wait for a place",
+            &self.waiting,
+        );
+        register(
+            registry,
+            &["limpid_kv_used_bytes"],
+            "Bytes of the KV cache's pages that sequences hold",
+            &self.kv_used_bytes,
+        );
+        register(
+            registry,
+            &["limpid_kv_reserved_bytes"],
+            "Bytes of all of the KV cache's pages",
+            &self.kv_reserved_bytes,
+        );
+        register(
+            registry,
+            &["limpid_kv_usage", "vllm:kv_cache_usage_perc"],
+            "Part of the KV cache's pages that sequences hold, from 0 to 1",
+            &self.kv_usage,
+        );
+        register(
+            registry,
+            &["limpid_prompt_tokens", "vllm:prompt_tokens"],
+            "Prompt tokens of finished requests",
+            &self.prompt_tokens,
+        );
+        register(
+            registry,
+            &["limpid_cached_tokens"],
+            "Prompt tokens of finished requests that were in the KV cache already",
+            &self.cached_tokens,
+        );
+        register(
+            registry,
+            &["limpid_generation_tokens", "vllm:generation_tokens"],
+            "Generated tokens of finished requests",
+            &self.generation_tokens,
+        );
+        register(
+            registry,
+            &["limpid_requests_finished", "vllm:request_success"],
+            "Finished requests, by the reason of their end",
+            &self.finished,
+        );
+        register(
+            registry,
+            &["limpid_ttft_seconds", "vllm:time_to_first_token_seconds"],
+            "Time to first token: from a request's arrival to its first text",
+            &self.ttft,
+        );
+        register(
+            registry,
+            &["limpid_queue_seconds", "vllm:request_queue_time_seconds"],
+            "Time that a request waited for its first step",
+            &self.queue,
+        );
+        register(
+            registry,
+            &["limpid_prefill_seconds", "vllm:request_prefill_time_seconds"],
+            "Time from a request's first step to the logits of its last prompt token",
+            &self.prefill,
+        );
+        register(
+            registry,
+            &["limpid_tpot_seconds", "vllm:request_time_per_output_token_seconds"],
+            "Time per output token of a request: the mean over all but the first",
+            &self.tpot,
+        );
+        register(
+            registry,
+            &["limpid_request_seconds", "vllm:e2e_request_latency_seconds"],
+            "Time from a request's arrival to its last token",
+            &self.request,
+        );
     }
 
     /// How the engine stands after a step.
