@@ -26,6 +26,12 @@ impl ApiError {
         Self { code: "failed", message: message.into(), param: None }
     }
 
+    /// Cut off in the middle: half an answer is none.
+    pub(crate) fn stopping() -> Self {
+        let message = "the answer was cut off, since the server is being stopped; ask again later";
+        Self { code: "stopping", message: message.to_owned(), param: None }
+    }
+
     pub(crate) fn json(&self) -> Value {
         json!({"code": self.code, "message": self.message, "param": self.param})
     }

@@ -138,9 +138,13 @@ fn lists(fields: &mut Fields, params: &mut SamplingParams) -> Result<(), ApiErro
         ("allowed_token_ids", &mut params.allowed_token_ids),
         ("suppress_tokens", &mut params.suppress_tokens),
     ] {
-        if let Some(given) = fields.read(name, "a list of token ids", token_ids)? {
-            *ids = given;
+        let Some(given) = fields.read(name, "a list of token ids", token_ids)? else { continue };
+        if given.is_empty() && name == "allowed_token_ids" {
+            let message =
+                "`allowed_token_ids` is empty, which would allow nothing: name a token, or leave it out";
+            return Err(ApiError::invalid(Some(name), message));
         }
+        *ids = given;
     }
     let words = |value: &Value| value.as_array()?.iter().map(token_ids).collect();
     if let Some(words) = fields.read("bad_words_ids", "a list of lists of token ids", words)? {

@@ -7,6 +7,7 @@ use super::{ApiError, Head};
 use crate::texts::{Text, Texts};
 use limpid_engine::TokenId;
 use limpid_engine::engine::{Dropped, EventKind};
+use limpid_engine::sampling::FinishReason;
 use limpid_engine::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 
@@ -47,7 +48,8 @@ impl Whole {
                 of_prompt.end = Some(PromptEnd { dropped, usage, timings });
                 let error = finished.error.as_ref();
                 let failed = |error| ApiError::failed(format!("{}: {error}", self.ask.model));
-                self.error = self.error.take().or(error.map(failed));
+                let stopped = (finished.reason == FinishReason::Cancelled).then(ApiError::stopping);
+                self.error = self.error.take().or(error.map(failed)).or(stopped);
                 // Whose texts did not end by themselves: all of them here, where nothing came of it.
                 of_prompt.texts.expect_texts(self.ask.n_texts());
                 of_prompt.texts.texts.iter_mut().for_each(|text| {

@@ -10,6 +10,12 @@ use serde_json::{Value, json};
 /// After how many seconds a request that was turned away may come again.
 const RETRY_AFTER_S: u16 = 1;
 
+/// What an answer that is an error says of itself to the log.
+#[derive(Clone, Copy)]
+pub(super) struct Refused {
+    pub(super) code: &'static str,
+}
+
 /// An answer that is an error.
 #[derive(Debug)]
 pub(crate) struct HttpError {
@@ -84,6 +90,7 @@ impl From<ApiError> for HttpError {
             "queue_full" => StatusCode::TOO_MANY_REQUESTS,
             "model_not_found" => StatusCode::NOT_FOUND,
             "failed" => StatusCode::INTERNAL_SERVER_ERROR,
+            "stopping" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         };
         Self { status, error }
@@ -119,6 +126,7 @@ impl From<Lost> for HttpError {
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.json())).into_response();
+        response.extensions_mut().insert(Refused { code: self.error.code });
         let headers = response.headers_mut();
         match self.status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {

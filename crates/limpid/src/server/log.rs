@@ -1,9 +1,14 @@
 //! One line on standard error for each request that the engine had, and for each that was refused. No text of users is
 //! in it: not the prompt, not the answer, and not an error's message, which may repeat some of it.
 
-use super::error::HttpError;
+use super::error::{HttpError, Refused};
+use super::{App, Arc};
 use crate::console::Console;
 use crate::units;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
 use limpid_engine::engine::Finished;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -26,8 +31,8 @@ impl Log {
         Ok(Self(Some(sender)))
     }
 
-    pub(super) fn refused(&self, path: &str, error: &HttpError) {
-        self.line(&format!("{path} {} {}", error.status.as_u16(), error.error.code));
+    fn refused(&self, path: &str, status: StatusCode, code: &str) {
+        self.line(&format!("{path} {} {code}", status.as_u16()));
     }
 
     pub(super) fn finished(&self, path: &str, id: &str, finished: &Finished) {
@@ -54,4 +59,15 @@ impl Log {
         // See MAX_LINES.
         let _ = lines.try_send(format!("{now} {line}"));
     }
+}
+
+/// Notes what was refused, with the path as it is written here: what a client made of it may be its own text.
+pub(super) async fn log_refusals(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    if let Some(Refused { code }) = response.extensions().get() {
+        let path = path.as_ref().map_or("an unknown path", MatchedPath::as_str);
+        app.options.log.refused(path, response.status(), code);
+    }
+    response
 }

@@ -8,7 +8,7 @@ use super::routes::{completions, health, metrics, models, tokenize};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::{IntoResponses, OpenApi, ToSchema};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,7 +27,8 @@ use utoipa::{OpenApi, ToSchema};
         health::health,
         health::version,
         metrics::metrics
-    )
+    ),
+    components(schemas(Failure))
 )]
 struct Api;
 
@@ -304,6 +305,17 @@ struct Own {
     prompts: Vec<Value>,
     /// Of each choice: the exact reason of its end, and its score if choices were ranked.
     choices: Vec<Value>,
+}
+
+/// What any path may answer instead.
+#[derive(IntoResponses)]
+pub(super) enum Failures {
+    /// What is wrong with the request
+    #[response(status = "4XX")]
+    OfRequest(Failure),
+    /// The server could not
+    #[response(status = "5XX")]
+    OfServer(Failure),
 }
 
 #[derive(ToSchema, Serialize)]

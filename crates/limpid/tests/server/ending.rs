@@ -26,18 +26,26 @@ fn what_takes_longer_than_the_grace_is_cancelled() {
     let body = completion(json!({"max_tokens": 1000, "ignore_eos": true, "stream": true, "n": 8}));
     let mut streams: Vec<_> = (0..4).map(|_| server.begin("/v1/completions", &body)).collect();
     server.wait_for_metric("limpid_requests_waiting", 3.0);
+    let mut whole = body.clone();
+    whole["stream"] = json!(false);
+    let mut whole = server.begin("/v1/completions", &whole);
+    server.wait_for_metric("limpid_requests_waiting", 4.0);
     server.terminate();
     for stream in &mut streams {
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("what there is");
         assert!(text.contains("\"finish_reason\":\"cancelled\"") && text.contains("data: [DONE]"), "{text}");
     }
+    let mut text = String::new();
+    whole.read_to_string(&mut text).expect("an error");
+    assert!(text.starts_with("HTTP/1.1 503") && text.contains("\"code\":\"stopping\""), "{text}");
     assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]
 fn nobody_is_let_in_any_more() {
     let mut server = Server::start(&[]);
+    let _idle = server.connect();
     server.terminate();
     assert_eq!(server.wait().code(), Some(0), "idle connections do not hold it up");
     std::thread::sleep(Duration::from_millis(1));

@@ -4,7 +4,9 @@ use crate::cli::sampling::draw_seed;
 use crate::openai::{ApiError, Ask, Chunks, Endpoint, Head, Translator, Whole, json};
 use crate::server::body::JsonBytes;
 use crate::server::error::HttpError;
-use crate::server::openapi::{ChatCompletion, ChatCompletionRequest, Completion, CompletionRequest, Failure};
+use crate::server::openapi::{
+    ChatCompletion, ChatCompletionRequest, Completion, CompletionRequest, Failures,
+};
 use crate::server::sse::Streaming;
 use crate::server::{App, Ready};
 use axum::Router;
@@ -33,12 +35,14 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     request_body = CompletionRequest,
     responses(
         (status = 200, description = "The answer; with `stream` server-sent events", body = Completion),
-        (status = "4XX", description = "What is wrong with the request", body = Failure),
-        (status = "5XX", description = "The server could not", body = Failure)
+        Failures
     )
 )]
-pub(crate) async fn completions(state: State<Arc<App>>, body: Result<JsonBytes, HttpError>) -> Response {
-    respond(state, Endpoint::Completions, body).await
+pub(crate) async fn completions(
+    State(app): State<Arc<App>>,
+    JsonBytes(body): JsonBytes,
+) -> Result<Response, HttpError> {
+    answer(&app, Endpoint::Completions, body).await
 }
 
 #[utoipa::path(
@@ -47,27 +51,14 @@ pub(crate) async fn completions(state: State<Arc<App>>, body: Result<JsonBytes, 
     request_body = ChatCompletionRequest,
     responses(
         (status = 200, description = "The answer; with `stream` server-sent events", body = ChatCompletion),
-        (status = "4XX", description = "What is wrong with the request", body = Failure),
-        (status = "5XX", description = "The server could not", body = Failure)
+        Failures
     )
 )]
-pub(crate) async fn chat_completions(state: State<Arc<App>>, body: Result<JsonBytes, HttpError>) -> Response {
-    respond(state, Endpoint::ChatCompletions, body).await
-}
-
-async fn respond(
+pub(crate) async fn chat_completions(
     State(app): State<Arc<App>>,
-    endpoint: Endpoint,
-    body: Result<JsonBytes, HttpError>,
-) -> Response {
-    let answered = match body {
-        Ok(JsonBytes(body)) => answer(&app, endpoint, body).await,
-        Err(error) => Err(error),
-    };
-    answered.unwrap_or_else(|error| {
-        app.options.log.refused(endpoint.path(), &error);
-        error.into_response()
-    })
+    JsonBytes(body): JsonBytes,
+) -> Result<Response, HttpError> {
+    answer(&app, Endpoint::ChatCompletions, body).await
 }
 
 async fn answer(app: &Arc<App>, endpoint: Endpoint, body: Bytes) -> Result<Response, HttpError> {

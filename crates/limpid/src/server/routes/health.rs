@@ -2,7 +2,7 @@
 
 use crate::server::App;
 use crate::server::error::HttpError;
-use crate::server::openapi::{Failure, Health, Version};
+use crate::server::openapi::{Failures, Health, Version};
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -19,8 +19,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     path = "/health",
     responses(
         (status = 200, description = "The model is loaded", body = Health),
-        (status = "4XX", description = "What is wrong with the request", body = Failure),
-        (status = "5XX", description = "The server could not", body = Failure)
+        Failures
     )
 )]
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Result<Json<Value>, HttpError> {
@@ -32,8 +31,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Result<Json<Value>, H
     path = "/version",
     responses(
         (status = 200, description = "Of the program, and the instruction set that it uses", body = Version),
-        (status = "4XX", description = "What is wrong with the request", body = Failure),
-        (status = "5XX", description = "The server could not", body = Failure)
+        Failures
     )
 )]
 pub(crate) async fn version(State(app): State<Arc<App>>) -> Json<Value> {

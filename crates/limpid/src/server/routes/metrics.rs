@@ -3,7 +3,7 @@
 use crate::openai::ApiError;
 use crate::server::App;
 use crate::server::error::HttpError;
-use crate::server::openapi::Failure;
+use crate::server::openapi::Failures;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header;
@@ -23,8 +23,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     responses(
         (status = 200, description = "The metrics in Prometheus' text format", body = String,
          content_type = "application/openmetrics-text"),
-        (status = "4XX", description = "What is wrong with the request", body = Failure),
-        (status = "5XX", description = "The server could not", body = Failure)
+        Failures
     )
 )]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<impl IntoResponse, HttpError> {

@@ -1,7 +1,7 @@
 //! `/v1/models`: the one model, under each of its names.
 
 use crate::server::error::HttpError;
-use crate::server::openapi::{Failure, Model, ModelList};
+use crate::server::openapi::{Failures, Model, ModelList};
 use crate::server::{App, Ready};
 use axum::extract::{Path, State};
 use axum::routing::get;
@@ -18,8 +18,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     path = "/v1/models",
     responses(
         (status = 200, description = "The model, under each of its names", body = ModelList),
-        (status = "4XX", description = "What is wrong with the request", body = Failure),
-        (status = "5XX", description = "The server could not", body = Failure)
+        Failures
     )
 )]
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>, HttpError> {
@@ -34,8 +33,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>, Htt
     params(("name" = String, Path)),
     responses(
         (status = 200, description = "The model of that name", body = Model),
-        (status = "4XX", description = "What is wrong with the request", body = Failure),
-        (status = "5XX", description = "The server could not", body = Failure)
+        Failures
     )
 )]
 pub(crate) async fn one(

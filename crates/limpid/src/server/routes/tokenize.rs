@@ -4,7 +4,7 @@ use crate::openai::{ApiError, Fields, json};
 use crate::server::App;
 use crate::server::body::JsonBytes;
 use crate::server::error::HttpError;
-use crate::server::openapi::{DetokenizeRequest, Detokenized, Failure, TokenizeRequest, Tokenized};
+use crate::server::openapi::{DetokenizeRequest, Detokenized, Failures, TokenizeRequest, Tokenized};
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -21,8 +21,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     request_body = TokenizeRequest,
     responses(
         (status = 200, description = "The token ids", body = Tokenized),
-        (status = "4XX", description = "What is wrong with the request", body = Failure),
-        (status = "5XX", description = "The server could not", body = Failure)
+        Failures
     )
 )]
 pub(crate) async fn tokenize(State(app): State<Arc<App>>, body: JsonBytes) -> Result<Json<Value>, HttpError> {
@@ -47,8 +46,7 @@ pub(crate) async fn tokenize(State(app): State<Arc<App>>, body: JsonBytes) -> Re
     request_body = DetokenizeRequest,
     responses(
         (status = 200, description = "The text", body = Detokenized),
-        (status = "4XX", description = "What is wrong with the request", body = Failure),
-        (status = "5XX", description = "The server could not", body = Failure)
+        Failures
     )
 )]
 pub(crate) async fn detokenize(
