@@ -57,7 +57,7 @@ fn a_request_is_refused_for_what_it_asks_itself() {
     let error = engine.submit(request(&[3; 96], 5)).unwrap_err();
     let limit = LengthLimit::Model;
     assert_eq!(error, SubmitError::TooLong { n_prompt: 96, max_tokens: 5, limit, max_len: 100 });
-    let expected = "the prompt has 96 tokens and max_tokens is 5, 101 together, but the model's context holds 100. \
+    let expected = "the prompt has 96 tokens and max_tokens is 5, but the model's context holds 100. \
                     Lower max_tokens to 4 or shorten the prompt";
     assert_eq!(error.to_string(), expected, "what the model was made for cannot be enlarged");
     engine.submit(request(&[3; 95], 5)).unwrap();

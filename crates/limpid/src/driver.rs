@@ -140,6 +140,8 @@ impl Driver {
             self.engine.step(&mut events, &mut NoTrace);
             self.metrics.observe(&self.engine);
             if !events.is_empty() {
+                let is_token = |kind: &EventKind<'_>| matches!(kind, EventKind::Token { .. });
+                self.metrics.told(events.iter().filter(|event| is_token(&event.kind)).count());
                 self.hand_out(events);
             }
         }

@@ -1,6 +1,6 @@
-//! The four metrics of a server, in Prometheus' text format: `limpid_*`, and the same under vLLM's names (but without
-//! its label `model_name`: there is one model).
+//! The four metrics of a server, in Prometheus' text format: `limpid_*`, and the same under vLLM's names.
 
+use crate::machine::{self, ResidentMemory};
 use limpid_engine::engine::{Engine, Finished};
 use limpid_engine::kv::KvStats;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -9,8 +9,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
+use std::borrow::Cow;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Reason {
@@ -19,12 +21,17 @@ struct Reason {
 
 /// See the module.
 pub(crate) struct Metrics {
-    registry: Registry,
+    registries: Registries,
+    start: Instant,
+    told: Mutex<Window>,
     running: Gauge,
     waiting: Gauge,
     kv_used_bytes: Gauge,
     kv_reserved_bytes: Gauge,
     kv_usage: Gauge<f64, AtomicU64>,
+    memory_bytes: Gauge,
+    memory_peak_bytes: Gauge,
+    tokens_per_second: Gauge<f64, AtomicU64>,
     prompt_tokens: Counter,
     cached_tokens: Counter,
     generation_tokens: Counter,
@@ -34,6 +41,27 @@ pub(crate) struct Metrics {
     prefill: Histogram,
     tpot: Histogram,
     request: Histogram,
+}
+
+/// What is counted in each of the last seconds.
+#[derive(Default)]
+struct Window([(u64, u64); 16]);
+
+impl Window {
+    /// Over how many whole seconds a rate is taken.
+    const N_SECONDS: u64 = 10;
+
+    fn add(&mut self, second: u64, n: u64) {
+        let slot = &mut self.0[second as usize % 16];
+        *slot = (second, if slot.0 == second { slot.1 + n } else { n });
+    }
+
+    fn per_second(&self, now: u64) -> f64 {
+        let n_seconds = now.min(Self::N_SECONDS);
+        let is_inside = |second: u64| second < now && second >= now - n_seconds;
+        let sum: u64 = self.0.iter().filter(|(second, _)| is_inside(*second)).map(|(_, n)| n).sum();
+        sum as f64 / n_seconds.max(1) as f64
+    }
 }
 
 /// Seconds: from what the pocket model takes to what a long prompt takes.
@@ -49,20 +77,39 @@ fn short_seconds() -> Histogram {
     ])
 }
 
-/// One metric, under each of its names.
-fn register<M: Metric + Clone>(registry: &mut Registry, names: &[&str], help: &str, metric: &M) {
-    names.iter().for_each(|name| registry.register(*name, help, metric.clone()));
+/// Limpid's names, and vLLM's, whose label says which model it is.
+struct Registries {
+    own: Registry,
+    vllm: Registry,
+}
+
+impl Registries {
+    fn new(model: &str) -> Self {
+        let model = (Cow::Borrowed("model_name"), Cow::Owned(model.to_owned()));
+        Self { own: Registry::with_prefix("limpid"), vllm: Registry::with_labels([model].into_iter()) }
+    }
+
+    fn register<M: Metric + Clone>(&mut self, name: &str, of_vllm: Option<&str>, help: &str, metric: &M) {
+        self.own.register(name, help, metric.clone());
+        of_vllm.iter().for_each(|name| self.vllm.register(format!("vllm:{name}"), help, metric.clone()));
+    }
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// Of a server for `model`.
+    pub(crate) fn new(model: &str) -> Self {
         let mut metrics = Self {
-            registry: Registry::default(),
+            registries: Registries::new(model),
+            start: Instant::now(),
+            told: Mutex::default(),
             running: Gauge::default(),
             waiting: Gauge::default(),
             kv_used_bytes: Gauge::default(),
             kv_reserved_bytes: Gauge::default(),
             kv_usage: Gauge::default(),
+            memory_bytes: Gauge::default(),
+            memory_peak_bytes: Gauge::default(),
+            tokens_per_second: Gauge::default(),
             prompt_tokens: Counter::default(),
             cached_tokens: Counter::default(),
             generation_tokens: Counter::default(),
@@ -73,7 +120,9 @@ impl Metrics {
             tpot: short_seconds(),
             request: seconds(),
         };
-        metrics.register();
+        metrics.register_gauges();
+        metrics.register_counters();
+        metrics.register_histograms();
         // A counter that is there from the start has a rate from the start.
         for finished_reason in ["stop", "length", "cancelled", "error"] {
             drop(metrics.finished.get_or_create(&Reason { finished_reason }));
@@ -81,92 +130,124 @@ impl Metrics {
         metrics
     }
 
-    fn register(&mut self) {
-        let registry = &mut self.registry;
-        register(
-            registry,
-            &["limpid_requests_running", "vllm:num_requests_running"],
+    fn register_gauges(&mut self) {
+        let Self { registries, .. } = self;
+        registries.register(
+            "requests_running",
+            Some("num_requests_running"),
             "Requests that the model works on",
             &self.running,
         );
-        register(
-            registry,
-            &["limpid_requests_waiting", "vllm:num_requests_waiting"],
+        registries.register(
+            "requests_waiting",
+            Some("num_requests_waiting"),
             "Requests that wait for a place",
             &self.waiting,
         );
-        register(
-            registry,
-            &["limpid_kv_used_bytes"],
+        registries.register(
+            "kv_used_bytes",
+            None,
             "Bytes of the KV cache's pages that sequences hold",
             &self.kv_used_bytes,
         );
-        register(
-            registry,
-            &["limpid_kv_reserved_bytes"],
+        registries.register(
+            "kv_reserved_bytes",
+            None,
             "Bytes of all of the KV cache's pages",
             &self.kv_reserved_bytes,
         );
-        register(
-            registry,
-            &["limpid_kv_usage", "vllm:kv_cache_usage_perc"],
+        registries.register(
+            "kv_usage",
+            Some("kv_cache_usage_perc"),
             "Part of the KV cache's pages that sequences hold, from 0 to 1",
             &self.kv_usage,
         );
-        register(
-            registry,
-            &["limpid_prompt_tokens", "vllm:prompt_tokens"],
+        registries.register(
+            "memory_bytes",
+            None,
+            "Bytes of memory that the process holds",
+            &self.memory_bytes,
+        );
+        registries.register(
+            "memory_peak_bytes",
+            None,
+            "The most bytes of memory that the process held",
+            &self.memory_peak_bytes,
+        );
+        registries.register(
+            "generation_tokens_per_second",
+            None,
+            "Tokens told a second, over the last ten seconds",
+            &self.tokens_per_second,
+        );
+    }
+
+    fn register_counters(&mut self) {
+        let Self { registries, .. } = self;
+        registries.register(
+            "prompt_tokens",
+            Some("prompt_tokens"),
             "Prompt tokens of finished requests",
             &self.prompt_tokens,
         );
-        register(
-            registry,
-            &["limpid_cached_tokens"],
+        registries.register(
+            "cached_tokens",
+            None,
             "Prompt tokens of finished requests that were in the KV cache already",
             &self.cached_tokens,
         );
-        register(
-            registry,
-            &["limpid_generation_tokens", "vllm:generation_tokens"],
+        registries.register(
+            "generation_tokens",
+            Some("generation_tokens"),
             "Generated tokens of finished requests",
             &self.generation_tokens,
         );
-        register(
-            registry,
-            &["limpid_requests_finished", "vllm:request_success"],
+        registries.register(
+            "requests_finished",
+            Some("request_success"),
             "Finished requests, by the reason of their end",
             &self.finished,
         );
-        register(
-            registry,
-            &["limpid_ttft_seconds", "vllm:time_to_first_token_seconds"],
+    }
+
+    fn register_histograms(&mut self) {
+        let Self { registries, .. } = self;
+        registries.register(
+            "ttft_seconds",
+            Some("time_to_first_token_seconds"),
             "Time to first token: from a request's arrival to its first text",
             &self.ttft,
         );
-        register(
-            registry,
-            &["limpid_queue_seconds", "vllm:request_queue_time_seconds"],
+        registries.register(
+            "queue_seconds",
+            Some("request_queue_time_seconds"),
             "Time that a request waited for its first step",
             &self.queue,
         );
-        register(
-            registry,
-            &["limpid_prefill_seconds", "vllm:request_prefill_time_seconds"],
+        registries.register(
+            "prefill_seconds",
+            Some("request_prefill_time_seconds"),
             "Time from a request's first step to the logits of its last prompt token",
             &self.prefill,
         );
-        register(
-            registry,
-            &["limpid_tpot_seconds", "vllm:request_time_per_output_token_seconds"],
+        registries.register(
+            "tpot_seconds",
+            Some("request_time_per_output_token_seconds"),
             "Time per output token of a request: the mean over all but the first",
             &self.tpot,
         );
-        register(
-            registry,
-            &["limpid_request_seconds", "vllm:e2e_request_latency_seconds"],
+        registries.register(
+            "request_seconds",
+            Some("e2e_request_latency_seconds"),
             "Time from a request's arrival to its last token",
             &self.request,
         );
+    }
+
+    /// A step told so many tokens.
+    pub(crate) fn told(&self, n_tokens: usize) {
+        let second = self.start.elapsed().as_secs();
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).add(second, n_tokens as u64);
     }
 
     /// How the engine stands after a step.
@@ -200,8 +281,53 @@ impl Metrics {
 
     /// As Prometheus reads it.
     pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+        if let Some(ResidentMemory { now, peak }) = machine::resident_memory() {
+            self.memory_bytes.set(now as i64);
+            self.memory_peak_bytes.set(peak as i64);
+        }
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tokens_per_second.set(told.per_second(self.start.elapsed().as_secs()));
+        drop(told);
         let mut out = String::new();
-        text::encode(&mut out, &self.registry)?;
+        text::encode_registry(&mut out, &self.registries.own)?;
+        text::encode_registry(&mut out, &self.registries.vllm)?;
+        text::encode_eof(&mut out)?;
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_that_of_the_last_ten_seconds() {
+        let mut window = Window::default();
+        window.add(0, 5);
+        assert_eq!(window.per_second(0), 0.0, "no second is whole yet");
+        window.add(1, 10);
+        window.add(1, 10);
+        assert_eq!(window.per_second(2), 12.5);
+        assert_eq!(window.per_second(11), 2.0);
+        assert_eq!(window.per_second(12), 0.0);
+        window.add(17, 40);
+        assert_eq!(window.per_second(18), 4.0, "the place of second 1 was taken");
+    }
+
+    #[test]
+    fn both_names_are_there() {
+        let metrics = Metrics::new("m\"1");
+        metrics.told(3);
+        let text = metrics.text().expect("a text");
+        for line in [
+            "limpid_requests_running 0",
+            "vllm:num_requests_running{model_name=\"m\\\"1\"} 0",
+            "limpid_requests_finished_total{finished_reason=\"stop\"} 0",
+            "vllm:request_success_total{model_name=\"m\\\"1\",finished_reason=\"stop\"} 0",
+            "limpid_generation_tokens_per_second 0.0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        assert!(text.ends_with("# EOF\n") && text.contains("limpid_memory_bytes "), "{text}");
     }
 }

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A phase that is shorter shows nothing.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -28,6 +28,8 @@ pub(crate) enum Unit {
 struct Shared {
     done: AtomicU64,
     total: AtomicU64,
+    /// Tokens generated meanwhile, where what is counted is something else.
+    n_tokens: AtomicU64,
     is_over: Mutex<bool>,
     over: Condvar,
 }
@@ -69,6 +71,11 @@ impl Progress {
         self.shared.total.store(total, Ordering::Relaxed);
         self.shared.done.store(done, Ordering::Relaxed);
     }
+
+    /// Of requests: how many tokens those that are done have generated.
+    pub(crate) fn set_tokens(&self, n_tokens: u64) {
+        self.shared.n_tokens.store(n_tokens, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Progress {
@@ -84,7 +91,7 @@ impl Drop for Progress {
 
 impl Printing {
     fn print(&self, shared: &Shared, out: &mut impl Write) {
-        let mut wait = self.silence;
+        let (mut wait, start) = (self.silence, Instant::now());
         let mut is_over = shared.is_over.lock().unwrap_or_else(PoisonError::into_inner);
         let mut has_printed = false;
         loop {
@@ -98,7 +105,11 @@ impl Printing {
                 return;
             }
             let (done, total) = (shared.done.load(Ordering::Relaxed), shared.total.load(Ordering::Relaxed));
-            let text = line(self.what, self.unit, done, total);
+            let mut text = line(self.what, self.unit, done, total);
+            if self.unit == Unit::Requests {
+                let n_tokens = shared.n_tokens.load(Ordering::Relaxed);
+                text += &rates(done, n_tokens, start.elapsed().as_secs_f64());
+            }
             let text = if self.is_terminal { format!("\r\x1b[K{text}") } else { format!("{text}\n") };
             let _ = out.write_all(text.as_bytes());
             has_printed = true;
@@ -123,6 +134,12 @@ fn line(what: &str, unit: Unit, done: u64, total: u64) -> String {
     format!("limpid: {what} {} of {}{unit} ({} %)", amount(done), amount(total), done * 100 / total)
 }
 
+/// Since the start.
+fn rates(n_requests: u64, n_tokens: u64, seconds: f64) -> String {
+    let (requests, tokens) = (n_requests as f64 / seconds, n_tokens as f64 / seconds);
+    format!(", {requests:.2} requests/s, {}", units::rate(tokens))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +152,7 @@ mod tests {
         );
         assert_eq!(line("prefill", Unit::Tokens, 512, 4096), "limpid: prefill 512 of 4,096 tokens (12 %)");
         assert_eq!(line("loading", Unit::Bytes, 0, 0), "limpid: loading ...");
+        assert_eq!(rates(10, 1000, 4.0), ", 2.50 requests/s, 250 tok/s");
     }
 
     #[test]

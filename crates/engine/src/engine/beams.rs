@@ -33,6 +33,8 @@ pub(super) struct Beams {
     /// What a beam's token releases, which nobody is told yet.
     text: String,
     is_over: bool,
+    /// What the beams held when none of them went on.
+    held_bytes: usize,
 }
 
 impl Beams {
@@ -59,6 +61,7 @@ impl Beams {
             parents: Vec::with_capacity(search.params().num_beams),
             text: String::new(),
             is_over: false,
+            held_bytes: 0,
             search,
         }
     }
@@ -104,6 +107,9 @@ impl Beams {
         self.n_offered = 0;
         let position = beams[0].history().n_output();
         self.continue_beams(beams, tokenizer, *recorder);
+        if self.parents.is_empty() {
+            self.held_bytes = kv.held_bytes(beams.iter().map(|beam| beam.seq));
+        }
         hand_over(beams, &mut self.spare, &self.parents, kv, max_len);
         std::mem::swap(beams, &mut self.spare);
         self.spare.extend(beams.drain(self.parents.len()..));
@@ -174,6 +180,10 @@ impl Beams {
         }
         self.n_agreed = self.n_agreed.max(n_agreed);
         has_text
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// The time is up: what runs counts as finished.

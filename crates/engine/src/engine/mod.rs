@@ -24,7 +24,7 @@ pub use sequence::bytes_of_sequences;
 
 use crate::TokenId;
 use crate::decode::Decoding;
-use crate::kv::{KvCache, KvStats, NO_PAGE};
+use crate::kv::{KvCache, KvStats};
 use crate::model::{Batch, Forward, ForwardError, Want};
 use crate::sampling::{Candidates, FinishReason, ParamError, Sampler, StopMatcher};
 use crate::scheduler::{Budget, FreePages};
@@ -34,11 +34,10 @@ use crate::trace::{Recorder, What};
 use kept::KeptSequences;
 use limpid_kernels::Cpu;
 use limpid_kernels::buffer::AllocError;
-use limpid_kernels::ops::KvStorage;
 use output::TokenLimit;
 use running::{LogitRow, Running, Tools, Waiting};
 use sequence::Sequence;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -251,7 +250,7 @@ impl Engine {
         }
         for running in &self.running {
             for (group, &most) in running.n_pages.iter().enumerate() {
-                let n_held = self.n_held_pages(running, group);
+                let n_held = self.kv.n_held_together(running.seqs(), group);
                 if n_held > most {
                     return Err(format!(
                         "request {} holds {n_held} pages, {most} were reserved",
@@ -277,17 +276,6 @@ impl Engine {
             ));
         }
         Ok(())
-    }
-
-    /// Pages of a layer group that the sequences of a request hold, shared ones counted once.
-    fn n_held_pages(&self, running: &Running, group: usize) -> usize {
-        let tables = running.sequences.iter().flat_map(|sequence| self.kv.page_table(sequence.seq, group));
-        tables.filter(|&&page| page != NO_PAGE).collect::<BTreeSet<_>>().len()
-    }
-
-    fn kv_bytes(&self, running: &Running) -> usize {
-        let groups = self.kv.layout().groups.iter().enumerate();
-        groups.map(|(i, group)| self.n_held_pages(running, i) * KvStorage::page_bytes(&group.shape)).sum()
     }
 
     /// How long the sequences of a request may become.
@@ -435,7 +423,7 @@ impl Engine {
         if events.n_bytes() > n_bytes {
             running.recorder.content(self.clock.now());
         }
-        let kv_bytes = self.kv_bytes(&running);
+        let kv_bytes = running.kv_bytes(&self.kv);
         self.free_pages.give_back(&running.n_pages);
         self.release_sequences(&running);
         let reason = cut_off.unwrap_or(of_text);

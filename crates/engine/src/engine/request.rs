@@ -229,9 +229,9 @@ pub enum SubmitError {
     )]
     PromptTooLong { n_prompt: usize, limit: LengthLimit, max_len: usize },
     #[error(
-        "the prompt has {} and max_tokens is {max_tokens}, {} together, but {limit} holds {max_len}. \
+        "the prompt has {} and max_tokens is {max_tokens}, but {limit} holds {max_len}. \
          Lower max_tokens to {} or shorten the prompt{}",
-        tokens(*n_prompt), n_prompt.saturating_add(*max_tokens), max_len - n_prompt, or_enlarge(*limit)
+        tokens(*n_prompt), max_len - n_prompt, or_enlarge(*limit)
     )]
     TooLong { n_prompt: usize, max_tokens: usize, limit: LengthLimit, max_len: usize },
     /// The prompt may be cut, but not to nothing.

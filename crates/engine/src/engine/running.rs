@@ -8,7 +8,7 @@ use super::request::{ConversationId, Dropped, RequestId};
 use super::sequence::Sequence;
 use crate::TokenId;
 use crate::decode::{BeamSearch, Decoding, LogprobParams, Logprobs, LogprobsMode};
-use crate::kv::KvCache;
+use crate::kv::{KvCache, SeqId};
 use crate::sampling::{Candidates, FinishReason, Sampler, StopMatcher};
 use crate::stats::RequestRecorder;
 use crate::tokenizer::Tokenizer;
@@ -173,6 +173,15 @@ impl Running {
             Some(beams) => beams.is_over(),
             None => self.sequences.iter().all(|sequence| sequence.reason.is_some()),
         }
+    }
+
+    pub(super) fn seqs(&self) -> impl Iterator<Item = SeqId> + Clone {
+        self.sequences.iter().map(|sequence| sequence.seq)
+    }
+
+    /// What its sequences hold, or what its beams held before their last step.
+    pub(super) fn kv_bytes(&self, kv: &KvCache) -> usize {
+        kv.held_bytes(self.seqs()).max(self.beams.as_ref().map_or(0, |beams| beams.held_bytes()))
     }
 
     pub(super) fn usage(&self) -> Usage {

@@ -19,6 +19,7 @@ mod tests;
 use group::PageGroup;
 use limpid_kernels::buffer::AllocError;
 use limpid_kernels::ops::{KvShape, KvSlot, KvStorage, PAGE_LEN};
+use std::collections::BTreeSet;
 
 /// The table entry of a page that the sliding window has left behind: no row reads it any more.
 pub const NO_PAGE: u32 = u32::MAX;
@@ -229,6 +230,20 @@ impl KvCache {
     /// Pages that the sequence holds in a group, shared ones included.
     pub fn n_held_pages(&self, seq: SeqId, group: usize) -> usize {
         self.page_table(seq, group).iter().filter(|&&page| page != NO_PAGE).count()
+    }
+
+    /// Pages that some sequences hold together in a group, shared ones counted once.
+    pub fn n_held_together(&self, seqs: impl Iterator<Item = SeqId>, group: usize) -> usize {
+        let pages = seqs.flat_map(|seq| self.page_table(seq, group)).filter(|&&page| page != NO_PAGE);
+        pages.collect::<BTreeSet<_>>().len()
+    }
+
+    /// Bytes of the pages that some sequences hold together.
+    pub fn held_bytes(&self, seqs: impl Iterator<Item = SeqId> + Clone) -> usize {
+        let groups = self.layout.groups.iter().enumerate();
+        let bytes = groups
+            .map(|(i, group)| self.n_held_together(seqs.clone(), i) * KvStorage::page_bytes(&group.shape));
+        bytes.sum()
     }
 
     /// Sequences that were created or forked and not released.

@@ -64,4 +64,4 @@ pub use order::{SamplerOrder, Stage};
 pub use params::{IgnoreEos, ParamError, PenaltyScope, SamplingParams};
 pub use rng::{Purpose, Stream};
 pub use sampler::{SampleError, Sampler};
-pub use stop::{MAX_STOP_STRINGS, StopMatcher, StopParams};
+pub use stop::{MAX_STOP_BYTES, MAX_STOP_STRINGS, StopMatcher, StopParams};

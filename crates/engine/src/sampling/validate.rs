@@ -45,6 +45,12 @@ impl SamplingParams {
                 "output, all or last_1 and more",
             ));
         }
+        let has_penalty =
+            self.repetition_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0;
+        if self.penalty_scope != PenaltyScope::Output && !has_penalty {
+            let allowed = "output where repetition_penalty, frequency_penalty and presence_penalty are off";
+            return Err(ParamError::new("penalty_scope", self.penalty_scope, allowed));
+        }
         self.check_contradictions()?;
         self.sampler_order.validate(self)
     }
@@ -86,7 +92,7 @@ impl SamplingParams {
     }
 
     /// Refuses tokens that the vocabulary does not have.
-    pub(super) fn validate_ids(&self, vocab_size: usize) -> Result<(), ParamError> {
+    pub fn validate_ids(&self, vocab_size: usize) -> Result<(), ParamError> {
         let names: [(&str, Vec<TokenId>); 5] = [
             ("logit_bias", self.logit_bias.iter().map(|&(id, _)| id).collect()),
             ("allowed_token_ids", self.allowed_token_ids.clone()),

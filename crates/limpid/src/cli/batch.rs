@@ -156,6 +156,7 @@ impl Batch {
             self.engine.step(&mut events, &mut NoTrace);
             self.take(&events)?;
             progress.set(self.answers.n_done() as u64, self.lines.n_lines() as u64);
+            progress.set_tokens(self.n_tokens as u64);
         }
     }
 
@@ -166,7 +167,11 @@ impl Batch {
         let submitted = asked.and_then(|mut ask| {
             let request = &mut ask.requests[0];
             (request.accepted_at, request.tokenized_at) = (accepted_at, self.clock.now());
-            Ok((self.engine.submit(request.clone())?, ask))
+            let id = self
+                .engine
+                .submit(request.clone())
+                .map_err(|error| ApiError::from(error).at(ask.endpoint))?;
+            Ok((id, ask))
         });
         match submitted {
             Err(error) => self.answers.error(&line, &error),

@@ -119,7 +119,8 @@ pub(crate) fn run(args: &ChatArgs) -> Result<ExitCode, CliError> {
     let defaults = Defaults::of(file.weights.metadata(), file.config.vocab_size)?;
     let settings = Settings::of(&args.given).map_err(CliError::usage)?;
     let tokenizer = Arc::new(file.tokenizer()?);
-    settings.sampling(&defaults, &tokenizer)?;
+    let limits = context_limits(args.context, &file.config)?;
+    settings.check(&defaults, &tokenizer, &limits)?;
     load::warn(&console, &tokenizer, &defaults);
     let Some(template) = ChatPrompt::of(&file, args.template.variables(), &tokenizer)? else {
         return Err(CliError::failure(format!(
@@ -129,7 +130,6 @@ pub(crate) fn run(args: &ChatArgs) -> Result<ExitCode, CliError> {
         )));
     };
     let conversation = Conversation::new(args.template.system.as_deref());
-    let limits = context_limits(args.context, &file.config)?;
     let n_least = check_room(&conversation, &template, &tokenizer, &limits, &settings)?;
 
     let plan = MemoryPlan::new(&file.weights, &file.config, setup.compute, setup.kv_format, setup.n_threads)?;

@@ -27,7 +27,7 @@ pub(crate) struct LengthArgs {
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = min_tokens)]
     pub(crate) min_tokens: u32,
 
-    /// End before this text, of 1 byte or more. May be given up to 16 times
+    /// End before this text, from 1 to 4096 bytes. May be given up to 16 times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
 
@@ -35,7 +35,7 @@ pub(crate) struct LengthArgs {
     #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids)]
     stop_token_ids: Option<Ids>,
 
-    /// The stop string or stop token is part of the text
+    /// The stop string or stop token is part of the text; needs --stop or --stop-token-ids
     #[arg(long)]
     include_stop: bool,
 

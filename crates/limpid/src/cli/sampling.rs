@@ -31,13 +31,13 @@ pub(crate) struct SamplingArgs {
 #[command(next_help_heading = "Sampling")]
 struct FilterArgs {
     /// Divides the logits l: l / T. 0 always takes the likeliest token, else from 0.000001 to 1000000 [default: the
-    /// model's, else 0.8]
+    /// model's, else 0.8; without a model 1]
     #[arg(long, value_name = "T", allow_negative_numbers = true,
           value_parser = number("0 or from 0.000001 to 1000000"))]
     temperature: Option<f32>,
 
     /// Keep the likeliest tokens whose probabilities p sum up to Q, from 0 to 1; 1 is off [default: the model's, else
-    /// 0.95]
+    /// 0.95; without a model 1]
     #[arg(long, value_name = "Q", allow_negative_numbers = true, value_parser = number("from 0 to 1"))]
     top_p: Option<f32>,
 
@@ -131,7 +131,7 @@ struct PenaltyArgs {
     presence_penalty: Option<f32>,
 
     /// Which tokens count: output (for the repetition penalty prompt and output), all (prompt and output), or the last
-    /// so many, such as last_64
+    /// so many, such as last_64. Any but output needs one of the three penalties above
     #[arg(long, value_name = "SCOPE", default_value = "output", value_parser = parse::<PenaltyScope>)]
     penalty_scope: PenaltyScope,
 
@@ -253,9 +253,14 @@ impl SamplingArgs {
     }
 }
 
-/// The range is checked with all others, once the model's defaults are known; a text that is no number has none.
+/// The range is checked with all others, once the model's defaults are known; a text that is no number has none, and
+/// what an f32 would round to 0 is not 0.
 fn number(range: &'static str) -> impl Fn(&str) -> Result<f32, String> + Clone {
-    move |text| text.parse().map_err(|_| format!("a number is expected, {range}"))
+    move |text| {
+        let number = text.parse::<f32>().ok().zip(text.parse::<f64>().ok());
+        let number = number.filter(|&(narrow, wide)| narrow != 0.0 || wide == 0.0);
+        number.map(|(narrow, _)| narrow).ok_or_else(|| format!("a number is expected, {range}"))
+    }
 }
 
 fn count(text: &str) -> Result<u32, String> {

@@ -10,6 +10,7 @@ use crate::load::ModelFile;
 use crate::openai::Translator;
 use crate::server::{ApiKey, App, Listen, Log, Options, Ready, bind, listen};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use std::env::VarError;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ pub(crate) struct ServeArgs {
     port: u16,
 
     /// What requests call the model; may be given more than once [default: the file's or folder's name; pocket]
-    #[arg(long, value_name = "NAME", help_heading = "Serving")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), help_heading = "Serving")]
     model_name: Vec<String>,
 
     /// A file whose first line is a key that requests must send (`Authorization: Bearer KEY`) [default: the variable

@@ -30,7 +30,8 @@ pub(crate) struct Chunks {
 /// What is known of one text.
 #[derive(Default)]
 struct Choice {
-    tokens: CompletionTokens,
+    /// Where a completion's log-probabilities are asked for.
+    tokens: Option<CompletionTokens>,
     ending: Option<Ending>,
 }
 
@@ -141,10 +142,15 @@ impl Chunks {
                 json!({"index": index, "delta": delta, "logprobs": null})
             }
         };
-        if self.ask.echoes && self.ask.wants_logprobs() {
+        if self.ask.endpoint == Endpoint::Completions && self.ask.wants_logprobs() {
             let tokenizer = self.translator.tokenizer();
-            state.tokens.push_echo(prompt.first().copied(), of_prompt, tokenizer);
-            choice["logprobs"] = state.tokens.take();
+            state.tokens = Some(if self.ask.echoes {
+                let mut tokens = CompletionTokens::with_echo(prompt, of_prompt, tokenizer);
+                choice["logprobs"] = tokens.take();
+                tokens
+            } else {
+                CompletionTokens::after(prompt, tokenizer)
+            });
         }
         choice["finish_reason"] = Value::Null;
         if self.ask.returns_token_ids {
@@ -158,9 +164,9 @@ impl Chunks {
         let (tokenizer, state) = (self.translator.tokenizer(), &mut self.choices[index]);
         let mut choice = match self.ask.endpoint {
             Endpoint::Completions => {
-                let logprobs = piece.logprobs.as_ref().map(|of| {
-                    state.tokens.push(of.id, Some(of), tokenizer);
-                    state.tokens.take()
+                let logprobs = piece.logprobs.as_ref().zip(state.tokens.as_mut()).map(|(of, tokens)| {
+                    tokens.push(of, tokenizer);
+                    tokens.take()
                 });
                 json!({"index": index, "text": piece.text, "logprobs": logprobs})
             }

@@ -1,5 +1,6 @@
 //! An object whose fields are taken one by one; what is left at the end is refused by name.
 
+use super::request::Endpoint;
 use limpid_engine::engine::SubmitError;
 use limpid_engine::sampling::ParamError;
 use serde_json::{Map, Value, json};
@@ -32,6 +33,14 @@ impl ApiError {
         Self { code: "stopping", message: message.to_owned(), param: None }
     }
 
+    /// As an endpoint has it: of a chat the prompt is `messages`.
+    pub(crate) fn at(mut self, endpoint: Endpoint) -> Self {
+        if endpoint == Endpoint::ChatCompletions && self.param.as_deref() == Some("prompt") {
+            self.param = Some("messages".to_owned());
+        }
+        self
+    }
+
     pub(crate) fn json(&self) -> Value {
         json!({"code": self.code, "message": self.message, "param": self.param})
     }
@@ -39,19 +48,25 @@ impl ApiError {
 
 impl From<ParamError> for ApiError {
     fn from(error: ParamError) -> Self {
-        Self::invalid(Some(&error.name), error.to_string())
+        // Of lists the name goes on: `logit_bias of token 5`.
+        let field = error.name.split(' ').next();
+        Self::invalid(field, error.to_string())
     }
 }
 
 impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
-        match error {
-            SubmitError::Param(error) => error.into(),
+        let param = match error {
+            SubmitError::Param(error) => return error.into(),
             SubmitError::QueueFull { .. } => {
-                Self { code: "queue_full", ..Self::invalid(None, error.to_string()) }
+                return Self { code: "queue_full", ..Self::invalid(None, error.to_string()) };
             }
-            error => Self::invalid(None, error.to_string()),
-        }
+            SubmitError::EmptyPrompt
+            | SubmitError::UnknownToken { .. }
+            | SubmitError::PromptTooLong { .. } => "prompt",
+            SubmitError::TooLong { .. } | SubmitError::NoRoomForPrompt { .. } => "max_tokens",
+        };
+        Self::invalid(Some(param), error.to_string())
     }
 }
 
@@ -69,8 +84,9 @@ impl Fields {
         match value {
             Value::Object(fields) => Ok(Self { fields, path: path.to_owned(), taken: Vec::new() }),
             other => {
-                let name = if path.is_empty() { "the request" } else { path.trim_end_matches('.') };
-                Err(ApiError::invalid(None, format!("{name} is {}, an object is expected", shown(&other))))
+                let field = Some(path.trim_end_matches('.')).filter(|field| !field.is_empty());
+                let name = field.unwrap_or("the request");
+                Err(ApiError::invalid(field, format!("{name} is {}, an object is expected", shown(&other))))
             }
         }
     }
@@ -119,8 +135,20 @@ impl Fields {
         self.read(name, "a number", Value::as_f64)
     }
 
-    pub(crate) fn count(&mut self, name: &str) -> Result<Option<usize>, ApiError> {
-        self.read(name, "a whole number from 0 on", |value| usize::try_from(value.as_u64()?).ok())
+    /// A number as an f32, which is 0 only where the request says 0.
+    pub(crate) fn float(&mut self, name: &str) -> Result<Option<f32>, ApiError> {
+        let Some(number) = self.number(name)? else { return Ok(None) };
+        if number as f32 == 0.0 && number != 0.0 {
+            return Err(self.wrong(name, &number.into(), "0, or a number further away from it,"));
+        }
+        Ok(Some(number as f32))
+    }
+
+    /// A whole number from `least` on.
+    pub(crate) fn count(&mut self, name: &str, least: u64) -> Result<Option<usize>, ApiError> {
+        let expected = format!("a whole number from {least} on");
+        let count = |value: &Value| usize::try_from(value.as_u64().filter(|&n| n >= least)?).ok();
+        self.read(name, &expected, count)
     }
 
     /// A whole number up to `most`.
@@ -149,7 +177,7 @@ impl Fields {
         match self.fields.into_iter().find(|(_, value)| !value.is_null()) {
             None => Ok(()),
             Some((name, _)) => {
-                let path = format!("{}{name}", self.path);
+                let path = cut(format!("{}{name}", self.path));
                 Err(ApiError::invalid(Some(&path), format!("`{path}` is not supported; leave it out")))
             }
         }
@@ -161,7 +189,11 @@ fn shown(value: &Value) -> String {
     if value.as_u64().is_none() && value.as_f64().is_some_and(|x| x.fract() == 0.0 && x >= u64::MAX as f64) {
         return format!("more than {}", u64::MAX);
     }
-    let text = value.to_string();
+    cut(value.to_string())
+}
+
+/// What of a text of any length is repeated in a message.
+pub(crate) fn cut(text: String) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         None => text,
         Some((end, _)) => format!("{} ...", &text[..end]),
@@ -175,7 +207,7 @@ mod tests {
     #[test]
     fn what_is_left_is_refused_by_name() {
         let mut fields = Fields::new(json!({"a": 1, "b": null, "c": "x"}), "m[1].").unwrap();
-        assert_eq!(fields.count("a"), Ok(Some(1)));
+        assert_eq!(fields.count("a", 0), Ok(Some(1)));
         assert_eq!(fields.number("b"), Ok(None));
         let error = fields.end().unwrap_err();
         assert_eq!(error.message, "`m[1].c` is not supported; leave it out");
@@ -185,7 +217,7 @@ mod tests {
     #[test]
     fn a_value_of_another_kind_is_shown() {
         let mut fields = Fields::new(json!({"a": -1, "b": "x".repeat(500), "c": "maybe"}), "").unwrap();
-        let message = fields.count("a").unwrap_err().message;
+        let message = fields.count("a", 0).unwrap_err().message;
         assert_eq!(message, "`a` is -1, a whole number from 0 on is expected");
         assert!(fields.number("b").unwrap_err().message.len() < 150);
         let mut large = Fields::new(json!({"seed": 18446744073709551616.0, "k": 1u64 << 32}), "").unwrap();

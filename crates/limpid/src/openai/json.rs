@@ -1,6 +1,7 @@
 //! Reads JSON and notices a key that stands twice in an object: serde_json keeps the last value in silence.
 
 use super::ApiError;
+use super::fields::cut;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -34,6 +35,7 @@ impl Json {
         match self.duplicate {
             None => Ok(self.value),
             Some(path) => {
+                let path = cut(path);
                 Err(ApiError::invalid(Some(&path), format!("`{path}` is there twice: give it once")))
             }
         }

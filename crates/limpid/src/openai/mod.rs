@@ -20,7 +20,7 @@ mod tokens;
 mod whole;
 
 pub(crate) use chunks::Chunks;
-pub(crate) use fields::{ApiError, Fields};
+pub(crate) use fields::{ApiError, Fields, cut};
 pub(crate) use request::{Ask, Endpoint, Translator};
 pub(crate) use stop::StopJson;
 pub(crate) use whole::Whole;

@@ -159,8 +159,10 @@ impl Translator {
         let text = fields.text("prompt")?;
         let adds_special = fields.flag("add_special_tokens")?;
         let tokens = match text {
-            None if adds_special.is_none() => self.conversation(&mut fields, None)?,
-            None => return Err(fields.missing("prompt", "a string")),
+            None if adds_special.is_none() && fields.has("messages") => {
+                self.conversation(&mut fields, None)?
+            }
+            None => return Err(fields.missing("prompt", "a string (or `messages`, those of a chat)")),
             Some(text) => {
                 let bos = adds_special.unwrap_or(true) && self.tokenizer.special().add_bos;
                 let tokens = self.tokenizer.encode(&text, Specials::Parse, bos);
@@ -295,15 +297,15 @@ fn stream(fields: &mut Fields) -> Result<Option<Stream>, ApiError> {
 fn time_limit(fields: &mut Fields) -> Result<Option<Duration>, ApiError> {
     let seconds =
         |value: &Value| Duration::try_from_secs_f64(value.as_f64()?).ok().filter(|time| !time.is_zero());
-    fields.read("time_limit", "a number of seconds above 0", seconds)
+    fields.read("time_limit", "a number of seconds, from 0.000000001 up to 1e19,", seconds)
 }
 
 fn max_tokens(fields: &mut Fields, endpoint: Endpoint) -> Result<Option<usize>, ApiError> {
-    let older = fields.count("max_tokens")?;
+    let older = fields.count("max_tokens", 1)?;
     if endpoint == Endpoint::Completions {
         return Ok(older);
     }
-    match (older, fields.count("max_completion_tokens")?) {
+    match (older, fields.count("max_completion_tokens", 1)?) {
         (Some(_), Some(_)) => {
             let message = "`max_tokens` and `max_completion_tokens` are the same: give one of them";
             Err(ApiError::invalid(Some("max_completion_tokens"), message))
@@ -315,8 +317,8 @@ fn max_tokens(fields: &mut Fields, endpoint: Endpoint) -> Result<Option<usize>, 
 /// Completions say how many alternatives; chats say that, and how many beside it. An echo has those of the prompt too.
 fn logprobs(fields: &mut Fields, endpoint: Endpoint, echoes: bool) -> Result<LogprobParams, ApiError> {
     let output = match endpoint {
-        Endpoint::Completions => fields.count("logprobs")?,
-        Endpoint::ChatCompletions => match (fields.flag("logprobs")?, fields.count("top_logprobs")?) {
+        Endpoint::Completions => fields.count("logprobs", 0)?,
+        Endpoint::ChatCompletions => match (fields.flag("logprobs")?, fields.count("top_logprobs", 0)?) {
             (Some(true), n_top) => Some(n_top.unwrap_or(0)),
             (_, None) => None,
             (_, Some(_)) => {
@@ -325,7 +327,7 @@ fn logprobs(fields: &mut Fields, endpoint: Endpoint, echoes: bool) -> Result<Log
             }
         },
     };
-    let prompt = fields.count("prompt_logprobs")?.or(if echoes { output } else { None });
+    let prompt = fields.count("prompt_logprobs", 0)?.or(if echoes { output } else { None });
     let logprobs = LogprobParams { output, prompt, mode: logprobs_mode(fields, output.is_some())? };
     logprobs.validate()?;
     let names = [(output_name(endpoint), output), ("prompt_logprobs", prompt)];

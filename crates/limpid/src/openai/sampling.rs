@@ -30,11 +30,11 @@ pub(super) fn sampling(
     seed: u64,
 ) -> Result<SamplingParams, ApiError> {
     let seed = fields.whole("seed", u64::MAX)?.unwrap_or(seed);
-    let temperature = fields.number("temperature")?;
+    let temperature = fields.float("temperature")?;
     let is_greedy = temperature == Some(0.0) || matches!(decoding, Decoding::Beams(_));
     let mut params = if is_greedy { defaults.clone().greedy().params(seed) } else { defaults.params(seed) };
     check_companions(fields, &params)?;
-    params.temperature = temperature.map_or(params.temperature, |number| number as f32);
+    params.temperature = temperature.unwrap_or(params.temperature);
     numbers(fields, &mut params)?;
     lists(fields, &mut params)?;
     let breakers = fields.read("dry_breakers", Breakers::EXPECTED, Breakers::from_json)?;
@@ -119,7 +119,7 @@ fn numbers(fields: &mut Fields, params: &mut SamplingParams) -> Result<(), ApiEr
         ("dry_multiplier", &mut params.dry_multiplier),
         ("dry_base", &mut params.dry_base),
     ] {
-        *value = fields.number(name)?.map_or(*value, |number| number as f32);
+        *value = fields.float(name)?.unwrap_or(*value);
     }
     for (name, value) in [
         ("top_k", &mut params.top_k),
@@ -150,7 +150,8 @@ fn lists(fields: &mut Fields, params: &mut SamplingParams) -> Result<(), ApiErro
     if let Some(words) = fields.read("bad_words_ids", "a list of lists of token ids", words)? {
         params.bad_words_ids = words;
     }
-    let bias = |(id, bias): (&String, &Value)| Some((TokenId(id.parse().ok()?), bias.as_f64()? as f32));
+    let id = |text: &String| text.parse().ok().filter(|id: &u32| id.to_string() == *text).map(TokenId);
+    let bias = |(text, bias): (&String, &Value)| Some((id(text)?, bias.as_f64()? as f32));
     let biases = |value: &Value| value.as_object()?.iter().map(bias).collect();
     let expected = "an object of token ids and numbers, such as {\"50256\": -100},";
     if let Some(biases) = fields.read("logit_bias", expected, biases)? {
@@ -178,13 +179,7 @@ pub(super) fn token_ids(value: &Value) -> Option<Vec<TokenId>> {
 }
 
 pub(super) fn decoding(fields: &mut Fields) -> Result<Decoding, ApiError> {
-    let early_stopping = |value: &Value| match value {
-        Value::Bool(true) => Some(EarlyStopping::True),
-        Value::Bool(false) => Some(EarlyStopping::False),
-        value if value == "never" => Some(EarlyStopping::Never),
-        _ => None,
-    };
-    let decoding = match fields.count("num_beams")? {
+    let decoding = match fields.count("num_beams", 1)? {
         None | Some(1) => {
             for name in ["length_penalty", "early_stopping", "num_return_sequences"] {
                 if fields.has(name) {
@@ -193,20 +188,38 @@ pub(super) fn decoding(fields: &mut Fields) -> Result<Decoding, ApiError> {
                     return Err(ApiError::invalid(Some(name), message));
                 }
             }
-            let n = fields.count("n")?.unwrap_or(1);
-            Decoding::Choices(Choices { n, best_of: fields.count("best_of")?.unwrap_or(n) })
+            let n = fields.count("n", 1)?.unwrap_or(1);
+            Decoding::Choices(Choices { n, best_of: fields.count("best_of", 1)?.unwrap_or(n) })
         }
-        Some(num_beams) => Decoding::Beams(BeamParams {
-            num_beams,
-            length_penalty: fields.number("length_penalty")?.unwrap_or(0.0),
-            early_stopping: fields
-                .read("early_stopping", "true, false or \"never\"", early_stopping)?
-                .unwrap_or_default(),
-            num_return_sequences: fields.count("num_return_sequences")?.unwrap_or(1),
-        }),
+        Some(num_beams) => Decoding::Beams(beams(fields, num_beams)?),
     };
     decoding.validate()?;
     Ok(decoding)
+}
+
+fn beams(fields: &mut Fields, num_beams: usize) -> Result<BeamParams, ApiError> {
+    for name in ["n", "best_of"] {
+        // Clients send 1 as a matter of course.
+        if fields.count(name, 1)?.is_some_and(|n| n != 1) {
+            let message =
+                format!("`{name}` does not go with `num_beams`: use `num_return_sequences` instead");
+            return Err(ApiError::invalid(Some(name), message));
+        }
+    }
+    let early_stopping = |value: &Value| match value {
+        Value::Bool(true) => Some(EarlyStopping::True),
+        Value::Bool(false) => Some(EarlyStopping::False),
+        value if value == "never" => Some(EarlyStopping::Never),
+        _ => None,
+    };
+    Ok(BeamParams {
+        num_beams,
+        length_penalty: fields.number("length_penalty")?.unwrap_or(0.0),
+        early_stopping: fields
+            .read("early_stopping", "true, false or \"never\"", early_stopping)?
+            .unwrap_or_default(),
+        num_return_sequences: fields.count("num_return_sequences", 1)?.unwrap_or(1),
+    })
 }
 
 /// `has_output`: log-probabilities of generated tokens are asked for. Those of the prompt know no mode.

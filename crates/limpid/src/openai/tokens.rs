@@ -3,7 +3,7 @@
 use crate::texts::TextLogprob;
 use limpid_engine::TokenId;
 use limpid_engine::decode::TopLogprob;
-use limpid_engine::tokenizer::Tokenizer;
+use limpid_engine::tokenizer::{Detokenizer, Tokenizer};
 use serde_json::{Map, Value, json};
 
 /// Of chats: an object a token.
@@ -24,9 +24,12 @@ pub(super) fn chat_tokens(logprobs: &[TextLogprob], tokenizer: &Tokenizer) -> Va
     logprobs.iter().map(|of| chat_token(of, tokenizer)).collect()
 }
 
-/// Of completions: lists side by side, one entry a token. Offsets count the characters of the tokens before.
-#[derive(Default)]
+/// Of completions: lists side by side, one entry a token. An offset is where in the answer's text, in characters, that
+/// of the token begins.
 pub(super) struct CompletionTokens {
+    detokenizer: Detokenizer,
+    /// The text of the token at hand.
+    text: String,
     offset: usize,
     tokens: Vec<Value>,
     token_logprobs: Vec<Value>,
@@ -35,11 +38,42 @@ pub(super) struct CompletionTokens {
 }
 
 impl CompletionTokens {
-    /// A token; the first one of an echoed prompt has no log-probability.
-    pub(super) fn push(&mut self, id: TokenId, of: Option<&TextLogprob>, tokenizer: &Tokenizer) {
+    /// Of a text that continues `prompt`.
+    pub(super) fn after(prompt: &[TokenId], tokenizer: &Tokenizer) -> Self {
+        Self::new(Detokenizer::after(tokenizer, prompt))
+    }
+
+    /// Of a text that begins with its prompt. `told` are the log-probabilities of all of the prompt's tokens but the
+    /// first, which has none.
+    pub(super) fn with_echo(prompt: &[TokenId], told: &[TextLogprob], tokenizer: &Tokenizer) -> Self {
+        let mut tokens = Self::new(Detokenizer::new(tokenizer));
+        prompt.first().into_iter().for_each(|&id| tokens.push_token(id, None, tokenizer));
+        told.iter().for_each(|of| tokens.push(of, tokenizer));
+        tokens
+    }
+
+    fn new(detokenizer: Detokenizer) -> Self {
+        Self {
+            detokenizer,
+            text: String::new(),
+            offset: 0,
+            tokens: Vec::new(),
+            token_logprobs: Vec::new(),
+            top_logprobs: Vec::new(),
+            text_offset: Vec::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, of: &TextLogprob, tokenizer: &Tokenizer) {
+        self.push_token(of.id, Some(of), tokenizer);
+    }
+
+    fn push_token(&mut self, id: TokenId, of: Option<&TextLogprob>, tokenizer: &Tokenizer) {
         let piece = tokenizer.piece(id);
         self.text_offset.push(json!(self.offset));
-        self.offset += piece.chars().count();
+        self.text.clear();
+        self.detokenizer.push(tokenizer, id, &mut self.text);
+        self.offset += self.text.chars().count();
         self.tokens.push(json!(piece));
         self.token_logprobs.push(json!(of.map(|of| number(of.logprob))));
         let top = of.map(|of| {
@@ -48,17 +82,6 @@ impl CompletionTokens {
             of.top.iter().map(|top| named(top, tokenizer)).chain(chosen).collect::<Map<_, _>>()
         });
         self.top_logprobs.push(json!(top));
-    }
-
-    /// The prompt of a text that begins with it, `echoed` being the log-probabilities of all tokens but the first.
-    pub(super) fn push_echo(
-        &mut self,
-        first: Option<TokenId>,
-        echoed: &[TextLogprob],
-        tokenizer: &Tokenizer,
-    ) {
-        first.into_iter().for_each(|id| self.push(id, None, tokenizer));
-        echoed.iter().for_each(|of| self.push(of.id, Some(of), tokenizer));
     }
 
     /// What was pushed since the last time.

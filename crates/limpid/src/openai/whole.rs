@@ -100,12 +100,12 @@ impl Whole {
         let logprobs = match self.ask.endpoint {
             Endpoint::Completions => {
                 choice["text"] = json!(text.text);
-                let mut tokens = CompletionTokens::default();
-                if self.ask.echoes {
-                    let echoed = self.prompts[i].texts.prompt_logprobs.as_deref();
-                    tokens.push_echo(prompt.first().copied(), echoed.unwrap_or_default(), tokenizer);
-                }
-                text.logprobs.iter().for_each(|of| tokens.push(of.id, Some(of), tokenizer));
+                let echoed = self.prompts[i].texts.prompt_logprobs.as_deref().filter(|_| self.ask.echoes);
+                let mut tokens = match echoed {
+                    Some(told) => CompletionTokens::with_echo(prompt, told, tokenizer),
+                    None => CompletionTokens::after(prompt, tokenizer),
+                };
+                text.logprobs.iter().for_each(|of| tokens.push(of, tokenizer));
                 tokens.take()
             }
             Endpoint::ChatCompletions => {

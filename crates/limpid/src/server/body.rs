@@ -19,6 +19,11 @@ impl FromRequest<Arc<App>> for JsonBytes {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, HttpError> {
         check_type(request.headers())?;
+        if let Some(coding) =
+            request.headers().get(header::CONTENT_ENCODING).filter(|&coding| coding != "identity")
+        {
+            return Err(HttpError::encoded(&coding.to_str().unwrap_or_default().escape_debug().to_string()));
+        }
         let bytes = tokio::time::timeout(MAX_TIME, Bytes::from_request(request, app)).await;
         let bytes = bytes.map_err(|_| HttpError::slow_body())?;
         bytes.map(Self).map_err(|rejection| match rejection.into_response().status() {

@@ -1,7 +1,7 @@
 //! From what went wrong to a status and OpenAI's error object.
 
 use crate::driver::{Lost, Refusal};
-use crate::openai::ApiError;
+use crate::openai::{ApiError, Endpoint};
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -60,9 +60,21 @@ impl HttpError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
     }
 
+    pub(super) fn encoded(coding: &str) -> Self {
+        let message = format!("the Content-Encoding is {coding}; send JSON as it is, without one");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    }
+
     pub(super) fn slow_body() -> Self {
         let message = "the body did not come in time; send it faster";
         Self::new(StatusCode::REQUEST_TIMEOUT, "slow_body", message)
+    }
+
+    pub(super) fn refused(refusal: Refusal, endpoint: Endpoint) -> Self {
+        match refusal {
+            Refusal::Submit(error) => ApiError::from(error).at(endpoint).into(),
+            Refusal::Stopped => Lost::Stopped.into(),
+        }
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {
@@ -94,15 +106,6 @@ impl From<ApiError> for HttpError {
             _ => StatusCode::BAD_REQUEST,
         };
         Self { status, error }
-    }
-}
-
-impl From<Refusal> for HttpError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Submit(error) => ApiError::from(error).into(),
-            Refusal::Stopped => Lost::Stopped.into(),
-        }
     }
 }
 

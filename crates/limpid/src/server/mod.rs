@@ -21,7 +21,7 @@ pub(crate) use log::Log;
 use crate::cli::run::MonotonicClock;
 use crate::driver::EngineHandle;
 use crate::metrics::Metrics;
-use crate::openai::{ApiError, Translator};
+use crate::openai::{ApiError, Translator, cut};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -71,12 +71,8 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(options: Options) -> Arc<Self> {
-        Arc::new(Self {
-            options,
-            metrics: Arc::new(Metrics::new()),
-            ready: OnceLock::new(),
-            readers: Semaphore::new(MAX_READERS),
-        })
+        let metrics = Arc::new(Metrics::new(&options.model_names[0]));
+        Arc::new(Self { options, metrics, ready: OnceLock::new(), readers: Semaphore::new(MAX_READERS) })
     }
 
     fn ready(&self) -> Result<&Ready, HttpError> {
@@ -90,7 +86,10 @@ impl App {
             return Ok(());
         }
         let known = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
-        let message = format!("there is no model {name:?} here; the one that is served is called {known}");
+        let message = format!(
+            "there is no model {:?} here; the one that is served is called {known}",
+            cut(name.to_owned())
+        );
         Err(ApiError { code: "model_not_found", message, param: Some("model".to_owned()) })
     }
 }

@@ -88,6 +88,8 @@ fn an_answer_has_what_was_asked_for() {
     assert!(texts.len() == 3 && texts[0] != texts[1], "{texts:?}");
     assert!(texts.iter().all(|text| text.as_str().is_some_and(|text| text.starts_with("Once upon a time"))));
     assert_eq!(answer["choices"][1]["token_ids"].as_array().expect("ids").len(), 12);
+    let beams = server.post("/v1/completions", &completion(json!({"num_beams": 3, "n": 1}))).success();
+    assert!(beams["limpid"]["prompts"][0]["kv_bytes"].as_u64().is_some_and(|n| n >= 96 << 10), "{beams}");
     let again = server.post("/v1/completions", &body).success();
     assert_eq!(exact(&again), exact(&answer), "the same seed");
     let mut unseeded = body.clone();
@@ -139,7 +141,40 @@ fn tokens_and_texts() {
     assert_eq!(text, json!({"prompt": "The fox"}));
     server.post("/detokenize", &json!({"tokens": [4096]})).error(400, "invalid_request");
     server.post("/tokenize", &json!({"model": "other", "prompt": "x"})).error(404, "model_not_found");
-    server.post("/tokenize", &json!({})).error(400, "invalid_request");
+    let message = server.post("/tokenize", &json!({})).error(400, "invalid_request");
+    assert!(message.contains("(or `messages`"), "{message}");
+}
+
+/// Where each token's text begins in that of the answer: special tokens have none, and some tokens only a part of a
+/// character.
+#[test]
+fn offsets_are_those_of_the_text() {
+    let server = Server::start(&[]);
+    for more in
+        [json!({"echo": true}), json!({"logit_bias": {"300": 3}}), json!({"prompt": "é 火", "echo": true})]
+    {
+        let mut body = completion(json!({"logprobs": 0}));
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let answer = server.post("/v1/completions", &body).success();
+        let choice = &answer["choices"][0];
+        let text: Vec<char> = choice["text"].as_str().expect("a text").chars().collect();
+        let list = |name: &str| choice["logprobs"][name].as_array().expect("a list").clone();
+        let offsets: Vec<_> =
+            list("text_offset").iter().map(|at| at.as_u64().expect("a number") as usize).collect();
+        assert!(
+            offsets.is_sorted() && offsets[0] == 0 && offsets[offsets.len() - 1] < text.len(),
+            "{choice}"
+        );
+        for ((token, &start), &end) in list("tokens").iter().zip(&offsets).zip(&offsets[1..]) {
+            let (token, of_text) =
+                (token.as_str().expect("text"), text[start..end].iter().collect::<String>());
+            assert!(
+                of_text == token || of_text.is_empty() || token.starts_with("<0x"),
+                "{token:?} {of_text:?}"
+            );
+        }
+        assert!(more.get("echo").is_none() || offsets[1] == 0, "BOS has no text: {choice}");
+    }
 }
 
 #[test]
@@ -149,18 +184,22 @@ fn metrics_count_what_happened() {
         server.post("/v1/completions", &completion(json!({}))).success();
     }
     assert_eq!(server.metric("limpid_generation_tokens_total"), 36.0);
-    for name in ["limpid", "vllm"] {
-        let name = if name == "vllm" { "vllm:" } else { "limpid_" };
-        assert_eq!(server.metric(&format!("{name}prompt_tokens_total")), 3.0 * 5.0);
+    for name in ["limpid_prompt_tokens_total", "vllm:prompt_tokens_total{model_name=\"pocket\"}"] {
+        assert_eq!(server.metric(name), 3.0 * 5.0);
     }
+    assert!(server.metric("limpid_memory_bytes") > 1e6);
+    assert!(server.metric("limpid_generation_tokens_per_second") >= 0.0);
     assert_eq!(server.metric("limpid_ttft_seconds_count"), 3.0);
-    assert_eq!(server.metric("vllm:time_to_first_token_seconds_count"), 3.0);
+    assert_eq!(server.metric("vllm:time_to_first_token_seconds_count{model_name=\"pocket\"}"), 3.0);
     assert_eq!(server.metric("limpid_tpot_seconds_count"), 3.0);
     assert_eq!(server.metric("limpid_requests_finished_total{finished_reason=\"length\"}"), 3.0);
     assert_eq!(server.metric("limpid_kv_used_bytes"), 0.0);
     assert!(server.metric("limpid_kv_reserved_bytes") > 1e6);
     assert_eq!(
-        (server.metric("limpid_requests_running"), server.metric("vllm:num_requests_waiting")),
+        (
+            server.metric("limpid_requests_running"),
+            server.metric("vllm:num_requests_waiting{model_name=\"pocket\"}")
+        ),
         (0.0, 0.0)
     );
 }

@@ -10,20 +10,28 @@ fn bad_values_are_refused_by_name() {
         (json!({"top_p": 1.5}), "top_p", "from 0 to 1"),
         (json!({"temperature": -1}), "temperature", "0 (greedy) or from"),
         (json!({"temperature": "hot"}), "temperature", "a number is expected"),
-        (json!({"n": 0}), "n", "1"),
+        (json!({"temperature": 1e-50}), "temperature", "0, or a number further away from it"),
+        (json!({"n": 0}), "n", "a whole number from 1 on is expected"),
+        (json!({"n": 2, "num_beams": 3}), "n", "use `num_return_sequences` instead"),
         (json!({"n": 9}), "n", "at most 8, the sequences that run at the same time"),
         (json!({"n": 3, "best_of": 2}), "best_of", "n (3) or more"),
-        (json!({"max_tokens": 0}), "max_tokens", "1 or more"),
+        (json!({"max_tokens": 0}), "max_tokens", "a whole number from 1 on is expected"),
+        (json!({"max_tokens": 5000}), "max_tokens", "max_tokens is 5000, but"),
         (json!({"logit_bias": {"5000": 1}}), "logit_bias", "5000"),
+        (json!({"logit_bias": {"50": 101}}), "logit_bias", "from -100 to 100"),
+        (json!({"logit_bias": {"+50": 1}}), "logit_bias", "an object of token ids"),
+        (json!({"include_stop": true}), "include_stop", "only with stop or stop_token_ids"),
+        (json!({"penalty_scope": "last_5"}), "penalty_scope", "are off"),
+        (json!({"stop": "x".repeat(4097)}), "stop", "at most 4096 bytes"),
         (json!({"stop": [1]}), "stop", "a string or a list of strings"),
         (json!({"stop": vec!["a"; 17]}), "stop", "at most 16"),
         (json!({"stream_options": {"include_usage": true}}), "stream_options", "needs `stream`"),
         (json!({"stream": true, "stream_options": {"x": 1}}), "stream_options.x", "not supported"),
-        (json!({"prompt": []}), "", "empty"),
+        (json!({"prompt": []}), "prompt", "empty"),
         (json!({"prompt": {}}), "prompt", "a string, a list of token ids"),
         (json!({"prompt": ["a", 1]}), "prompt", "is expected"),
         (json!({"prompt": vec!["a"; 65]}), "prompt", "at most 64"),
-        (json!({"prompt": [4096]}), "", "not in the vocabulary"),
+        (json!({"prompt": [4096]}), "prompt", "not in the vocabulary"),
         (json!({"prompt": null}), "prompt", "missing"),
         (json!({"model": null}), "model", "missing"),
         (json!({"suffix": "x"}), "suffix", "not supported"),
@@ -36,7 +44,8 @@ fn bad_values_are_refused_by_name() {
             "200000",
         ),
         (json!({"allowed_token_ids": []}), "allowed_token_ids", "would allow nothing"),
-        (json!({"time_limit": 0}), "time_limit", "above 0"),
+        (json!({"time_limit": 0}), "time_limit", "from 0.000000001 up"),
+        (json!({"x".repeat(100_000): 1}), &format!("{} ...", "x".repeat(80)), "not supported"),
         (json!({"seed": -1}), "seed", "whole number"),
     ];
     for (more, param, part) in completions {
@@ -45,9 +54,16 @@ fn bad_values_are_refused_by_name() {
         assert!(message.contains(part), "{more}: {message}");
         assert_eq!(reply.json()["error"]["param"].as_str().unwrap_or_default(), param, "{more}: {message}");
     }
+}
+
+#[test]
+fn bad_values_of_chats_are_refused_by_name() {
+    let server = Server::start(&[]);
     let chats = [
         (json!({"messages": "hello"}), "messages", "a list of messages"),
         (json!({"messages": [{"role": "user"}]}), "messages[0].content", "missing"),
+        (json!({"messages": [5]}), "messages[0]", "an object is expected"),
+        (json!({"messages": [{"role": "user", "content": "a ".repeat(1100)}]}), "messages", "the prompt has"),
         (
             json!({"messages": [{"role": "user", "content": "a", "name": "b"}]}),
             "messages[0].name",
@@ -71,10 +87,7 @@ fn what_is_too_long_is_refused_with_the_numbers() {
     let server = Server::start(&["--context", "100"]);
     let message =
         server.post("/v1/completions", &completion(json!({"max_tokens": 96}))).error(400, "invalid_request");
-    assert!(
-        message.contains("5 tokens and max_tokens is 96, 101 together, but the context holds 100"),
-        "{message}"
-    );
+    assert!(message.contains("5 tokens and max_tokens is 96, but the context holds 100"), "{message}");
     let long = completion(json!({"prompt": vec![5; 100]}));
     let message = server.post("/v1/completions", &long).error(400, "invalid_request");
     assert!(message.contains("the prompt has 100 tokens"), "{message}");
@@ -101,6 +114,9 @@ fn what_is_no_request() {
     post(&["Content-Type: application/json; charset=utf-8"], body.as_bytes()).success();
     let message = post(&[JSON], &vec![b' '; (1 << 20) + 1]).error(413, "body_too_large");
     assert!(message.contains("1048576 bytes"), "{message}");
+    let message =
+        post(&[JSON, "Content-Encoding: gzip"], body.as_bytes()).error(415, "unsupported_media_type");
+    assert!(message.contains("the Content-Encoding is gzip"), "{message}");
     server.get("/v1/nothing").error(404, "no_such_path");
     server.get(path).error(405, "wrong_method");
     let header = format!("X-Long: {}", "x".repeat(1 << 20));

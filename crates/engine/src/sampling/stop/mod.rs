@@ -18,10 +18,13 @@ use std::sync::Arc;
 /// The most stop strings of a request.
 pub const MAX_STOP_STRINGS: usize = 16;
 
+/// The longest stop string. As much of a text may be held back.
+pub const MAX_STOP_BYTES: usize = 4096;
+
 /// Where a request wants to stop, besides EOS.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct StopParams {
-    /// At most [`MAX_STOP_STRINGS`], none empty.
+    /// At most [`MAX_STOP_STRINGS`] of at most [`MAX_STOP_BYTES`], none empty.
     pub stop: Vec<String>,
     pub stop_token_ids: Vec<TokenId>,
     /// Whether the stop string, or the stop token's text, is part of the output.
@@ -29,7 +32,8 @@ pub struct StopParams {
 }
 
 impl StopParams {
-    /// Refuses too many or empty strings, and ids that the vocabulary does not have.
+    /// Refuses too many, too long or empty strings, ids that the vocabulary does not have, and to include what is not
+    /// there.
     pub fn validate(&self, vocab_size: usize) -> Result<(), ParamError> {
         if self.stop.len() > MAX_STOP_STRINGS {
             let found = format!("{} strings", self.stop.len());
@@ -37,6 +41,17 @@ impl StopParams {
         }
         if self.stop.iter().any(String::is_empty) {
             return Err(ParamError::new("stop", "an empty string", "strings of one character or more"));
+        }
+        if let Some(text) = self.stop.iter().find(|text| text.len() > MAX_STOP_BYTES) {
+            let found = format!("a string of {} bytes", text.len());
+            return Err(ParamError::new(
+                "stop",
+                found,
+                &format!("strings of at most {MAX_STOP_BYTES} bytes"),
+            ));
+        }
+        if self.include_stop && self.stop.is_empty() && self.stop_token_ids.is_empty() {
+            return Err(ParamError::new("include_stop", true, "true only with stop or stop_token_ids"));
         }
         match self.stop_token_ids.iter().find(|id| id.0 as usize >= vocab_size) {
             Some(id) => Err(ParamError::new(

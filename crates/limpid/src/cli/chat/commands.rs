@@ -24,7 +24,7 @@ const COMMANDS: [(&str, &str); 10] = [
     ("/help", "this list"),
     ("/reset", "forget what was said; the system message and the settings stay"),
     ("/regen", "answer the last message again, with another seed unless one is set"),
-    ("/system [TEXT]", "set the system message, or show it; the conversation goes on"),
+    ("/system [TEXT]", "set the system message (\"\" removes it), or show it; the conversation goes on"),
     (
         "/set [NAME VALUE ...]",
         "change settings of `limpid run`: /set temperature 0.2 stop \"\\n\\n\"; alone: show them",
@@ -70,6 +70,13 @@ fn command_of(name: &str, rest: &str) -> Result<Ask, String> {
         "stats" => alone(Ask::Stats),
         "quit" | "exit" => alone(Ask::Quit),
         "system" if rest.is_empty() => Ok(Ask::ShowSystem),
+        "system" if rest.starts_with('"') => match words(rest)?.as_slice() {
+            [text] => Ok(Ask::System(text.clone())),
+            _ => Err(format!(
+                "more follows the quoted text: /system TEXT, or a JSON string, {}",
+                r#"or "" to remove it"#
+            )),
+        },
         "system" => Ok(Ask::System(rest.to_owned())),
         "set" if rest.is_empty() => Ok(Ask::ShowSettings),
         "set" => pairs(rest).map(Ask::Set),
@@ -101,7 +108,7 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     }
 }
 
-/// Words between spaces, where one that begins with a quote is a JSON string.
+/// Words between spaces, where one that begins with a quote is a JSON string, and one with a bracket a JSON list.
 fn words(text: &str) -> Result<Vec<String>, String> {
     let (mut words, mut rest) = (Vec::new(), text.trim_start());
     while !rest.is_empty() {
@@ -110,6 +117,13 @@ fn words(text: &str) -> Result<Vec<String>, String> {
             let word = strings.next().transpose().ok().flatten();
             words.push(word.ok_or_else(|| format!("{rest} is no JSON string: it ends with a quote"))?);
             strings.byte_offset()
+        } else if rest.starts_with('[') {
+            let mut lists = serde_json::Deserializer::from_str(rest).into_iter::<Vec<serde_json::Value>>();
+            let list = lists.next().transpose().ok().flatten();
+            list.ok_or_else(|| format!("{rest} is no JSON list: it ends with a bracket"))?;
+            let end = lists.byte_offset();
+            words.push(rest[..end].to_owned());
+            end
         } else {
             let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
             words.push(rest[..end].to_owned());
@@ -137,6 +151,8 @@ mod tests {
             ("/regen ", Some(Ask::Regen)),
             ("/system", Some(Ask::ShowSystem)),
             ("/system Be  brief. ", Some(Ask::System("Be  brief.".to_owned()))),
+            ("/system \"\"", Some(Ask::System(String::new()))),
+            ("/system \"a\\nb\"", Some(Ask::System("a\nb".to_owned()))),
             ("/save a b.json", Some(Ask::Save { path: "a b.json".into(), overwrites: false })),
             ("/save! a", Some(Ask::Save { path: "a".into(), overwrites: true })),
             ("/load a", Some(Ask::Load("a".into()))),
@@ -157,6 +173,9 @@ mod tests {
         assert_eq!(set("/set temperature 0.2"), Ok(vec![pair("temperature", "0.2")]));
         let two = set("/set stop \"a b\\n\" stop ü  seed 1");
         assert_eq!(two, Ok(vec![pair("stop", "a b\n"), pair("stop", "ü"), pair("seed", "1")]));
+        let list = set("/set dry_breakers [\"\\n\", \":\"] seed 1");
+        assert_eq!(list, Ok(vec![pair("dry_breakers", "[\"\\n\", \":\"]"), pair("seed", "1")]));
+        assert!(set("/set dry_breakers [1").unwrap_err().contains("no JSON list"));
         assert!(set("/set temperature").unwrap_err().contains("temperature has no value"));
         assert!(set("/set stop \"a").unwrap_err().contains("no JSON string"));
     }

@@ -53,6 +53,7 @@ pub(super) fn save(
     }
     let written = options.open(path).and_then(|mut file| file.write_all((json + "\n").as_bytes()));
     written.map_err(|error| match error.kind() {
+        _ if path.is_dir() => format!("{name} is a folder; name a file"),
         ErrorKind::AlreadyExists => format!("{name} is there already; /save! {name} overwrites it"),
         _ => format!("cannot write {name}: {error}"),
     })

@@ -253,10 +253,10 @@ impl Session<'_> {
         self.console.note("forgotten; what comes now begins a conversation");
     }
 
-    /// Changes the system's message, unless the template has no place for it.
+    /// Changes the system's message, unless the template has no place for it; an empty text removes it.
     pub(super) fn set_system(&mut self, text: &str) -> Result<(), CliError> {
         let mut changed = self.conversation.clone();
-        changed.set_system(Some(text));
+        changed.set_system(Some(text).filter(|text| !text.is_empty()));
         self.check(&changed)?;
         self.conversation = changed;
         Ok(())
@@ -278,7 +278,7 @@ impl Session<'_> {
     }
 
     fn take_settings(&mut self, settings: Settings) -> Result<(), CliError> {
-        let checked = settings.sampling(&self.defaults, &self.tokenizer);
+        let checked = settings.check(&self.defaults, &self.tokenizer, &self.limits);
         checked.map_err(|error| CliError::failure(error.to_string()))?;
         self.settings = settings;
         Ok(())

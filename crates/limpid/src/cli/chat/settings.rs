@@ -5,6 +5,7 @@ use crate::cli::length::LengthArgs;
 use crate::cli::one_line;
 use crate::cli::sampling::{SamplingArgs, draw_seed};
 use clap::{Args, CommandFactory, Parser};
+use limpid_engine::engine::PromptLimits;
 use limpid_engine::sampling::{Defaults, IgnoreEos, ParamError, SamplingParams, StopParams};
 use limpid_engine::tokenizer::Tokenizer;
 use std::fmt::Display;
@@ -102,6 +103,25 @@ impl Settings {
         let params = SamplingParams { dry_breakers: knobs.sampling.dry_breakers(Some(tokenizer))?, ..params };
         params.validate()?;
         Ok(params)
+    }
+
+    /// Refuses what the next message would be refused for.
+    pub(super) fn check(
+        &self,
+        defaults: &Defaults,
+        tokenizer: &Tokenizer,
+        limits: &PromptLimits,
+    ) -> Result<(), ParamError> {
+        let &PromptLimits { vocab_size, max_len, .. } = limits;
+        self.sampling(defaults, tokenizer)?.validate_ids(vocab_size)?;
+        self.stop_params().validate(vocab_size)?;
+        match self.max_tokens() {
+            Some(n) if n >= max_len => {
+                let allowed = format!("from 1 to {}, as {} allows", max_len.saturating_sub(1), limits.limit);
+                Err(ParamError::new("max_tokens", n, &allowed))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What is in force, for people: everything that is not off.

@@ -98,7 +98,8 @@ impl DecodingArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Log-probabilities")]
 pub(crate) struct LogprobArgs {
-    /// Log-probabilities of the generated tokens, and of so many of the likeliest in place of each, from 0 to 100
+    /// Log-probabilities of the generated tokens, and of so many of the likeliest in place of each, from 0 to 100;
+    /// of beams 0
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<0, MAX_LOGPROBS>,
           requires = "json", conflicts_with = "explain")]
     logprobs: Option<usize>,

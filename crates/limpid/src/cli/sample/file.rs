@@ -38,7 +38,20 @@ fn json(bytes: &[u8]) -> Result<Vec<f32>, String> {
         let part = part.trim().trim_matches('"');
         part.parse().map_err(|_| format!("number {i} of the array, counted from 0, is `{part}`; {EXPECTED}"))
     };
-    list.split(',').enumerate().map(number).collect()
+    narrowed(list.split(',').enumerate().map(number).collect::<Result<_, _>>()?)
+}
+
+/// As logits are. Refuses a number that would become an infinite one.
+fn narrowed(numbers: Vec<f64>) -> Result<Vec<f32>, String> {
+    let is_too_large = |x: &f64| x.is_finite() && (*x as f32).is_infinite();
+    match numbers.iter().position(is_too_large) {
+        None => Ok(numbers.into_iter().map(|x| x as f32).collect()),
+        Some(i) => Err(format!(
+            "number {i}, counted from 0, is {:e}: numbers from -{max:e} to {max:e} are expected, or an infinite one",
+            numbers[i],
+            max = f32::MAX
+        )),
+    }
 }
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -66,7 +79,7 @@ fn npy(bytes: &[u8]) -> Result<Vec<f32>, String> {
         value("descr").and_then(|rest| rest.strip_prefix('\'')?.split('\'').next()).unwrap_or_default();
     let numbers: Vec<f32> = match descr {
         "<f4" => data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
-        "<f8" => data.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32).collect(),
+        "<f8" => narrowed(data.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect())?,
         _ => return Err(format!("the numbers are '{descr}', '<f4' or '<f8' is expected")),
     };
     let expected = sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
@@ -103,6 +116,7 @@ mod tests {
             (b"\xff", "a JSON array"),
             (b"[1,,2]", "number 1 of the array"),
             (b"[1,null]", "`null`"),
+            (b"[1,-1e39]", "number 1, counted from 0, is -1e39"),
             (b"[[1],[2]]", "`[1]`"),
             (b"{\"a\":1}", "a JSON array"),
         ] {

@@ -16,6 +16,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use limpid_engine::engine::{Clock, EventKind};
+use limpid_engine::sampling::FinishReason;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -84,7 +85,8 @@ async fn answer(app: &Arc<App>, endpoint: Endpoint, body: Bytes) -> Result<Respo
     // Whole answers are read by ourselves: room for all of their steps.
     let n_steps = ask.requests.len() * (ready.context_length + SPARE_STEPS);
     let buffer_len = if ask.stream.is_some() { app.options.stream_buffer } else { n_steps };
-    let ticket = ready.engine.submit(ask.requests.clone(), buffer_len).await?;
+    let submitted = ready.engine.submit(ask.requests.clone(), buffer_len).await;
+    let ticket = submitted.map_err(|refusal| HttpError::refused(refusal, endpoint))?;
     let id = answer_id(endpoint);
     let head = Head::new(&ask, id.clone(), now().as_secs());
     let (path, log) = (endpoint.path(), app.options.log.clone());
@@ -114,7 +116,11 @@ async fn collect(
 ) -> Result<Response, HttpError> {
     while let Some(step) = ticket.next().await? {
         for (i, kind) in ticket.events(&step) {
-            if let EventKind::Finished(finished) = kind {
+            // What failed or was cut off is logged as what is answered.
+            if let EventKind::Finished(finished) = kind
+                && finished.error.is_none()
+                && finished.reason != FinishReason::Cancelled
+            {
                 app.options.log.finished(path, id, finished);
             }
             whole.take(i, kind, &ready.translator);
