@@ -34,6 +34,40 @@ fn the_page_on_sampling_shows_what_the_program_prints() {
     check("docs/sampling.md", 20);
 }
 
+/// The numbers between the blocks, from the formulas that stand beside them.
+#[test]
+fn the_page_on_sampling_calculates_right() {
+    let page = document("docs/sampling.md").replace('\n', " ");
+    let logits: Vec<f64> = serde_json::from_str(&document("docs/six.json")).expect("a list");
+    let sum: f64 = logits.iter().map(|l| l.exp()).sum();
+    let p: Vec<f64> = logits.iter().map(|l| l.exp() / sum).collect();
+    let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
+    let mean = logits.iter().sum::<f64>() / 6.0;
+    let sigma = (logits.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / 6.0).sqrt();
+    let distance = |i: usize| format!("{:.4}", (-p[i].ln() - entropy).abs());
+    let (eta, root) = (0.3f64.sqrt() * (-entropy).exp(), 0.3f64.sqrt());
+    for text in [
+        format!("H = {entropy:.4} and ln 6 = {:.4}, so T = 0.5 + {:.4}", 6f64.ln(), entropy / 6f64.ln()),
+        format!("{:.4} + {:.4} = {:.4} is less than 0.85", p[0], p[1], p[0] + p[1]),
+        format!("0.1 * {:.4} = {:.4}:", p[0], 0.1 * p[0]),
+        format!(
+            "distances are {}, {}, {}, {}, {} and {}",
+            distance(0),
+            distance(1),
+            distance(2),
+            distance(3),
+            distance(4),
+            distance(5)
+        ),
+        format!("min(0.3, {root:.4} * {:.4}) = {eta:.4}", (-entropy).exp()),
+        format!("sigma = {sigma:.4}, so with 1 the bound is {:.4}", logits[0] - sigma),
+        format!("surprises here are {:.2}, {:.2}, {:.2}, ... bits", -p[0].log2(), -p[1].log2(), -p[2].log2()),
+        format!("token 0 has p = {:.4}, so top_p = 0.7", p[0] / (p[0] + p[1])),
+    ] {
+        assert!(page.contains(&text), "docs/sampling.md lacks: {text}");
+    }
+}
+
 /// Whose summary both documents show.
 const SUMMARY_OF: [&str; 6] =
     ["run", "--seed", "1", "--max-tokens", "40", "Tell me a story about a fox and a lamp."];

@@ -51,15 +51,15 @@ struct FilterArgs {
     min_p: Option<f32>,
 
     /// Keep the tokens with the smallest |-ln p - H|, with H the entropy, whose p sum up to Q, from 0 to 1; 1 is off
-    /// [default: 1]
+    /// [default: the model's, else 1]
     #[arg(long, value_name = "Q", allow_negative_numbers = true, value_parser = number("from 0 to 1"))]
     typical_p: Option<f32>,
 
-    /// Keep p >= E, from 0 to 1; 0 is off [default: 0]
+    /// Keep p >= E, from 0 to 1; 0 is off [default: the model's, else 0]
     #[arg(long, value_name = "E", allow_negative_numbers = true, value_parser = number("from 0 to 1"))]
     epsilon_cutoff: Option<f32>,
 
-    /// Keep p >= min(E, sqrt(E) * exp(-H)), from 0 to 1; 0 is off [default: 0]
+    /// Keep p >= min(E, sqrt(E) * exp(-H)), from 0 to 1; 0 is off [default: the model's, else 0]
     #[arg(long, value_name = "E", allow_negative_numbers = true, value_parser = number("from 0 to 1"))]
     eta_cutoff: Option<f32>,
 
@@ -68,11 +68,11 @@ struct FilterArgs {
     top_n_sigma: Option<f32>,
 
     /// XTC: with this probability, of the tokens with p >= --xtc-threshold all but the least likely go, from 0 to 1; 0
-    /// is off [default: 0]
+    /// is off [default: the model's, else 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number("from 0 to 1"))]
     xtc_probability: Option<f32>,
 
-    /// See --xtc-probability, from 0 to 0.5 [default: 0.1]
+    /// See --xtc-probability, from 0 to 0.5 [default: the model's, else 0.1]
     #[arg(long, value_name = "P", allow_negative_numbers = true,
           value_parser = number("from 0 to 0.5"), requires = "xtc_probability")]
     xtc_threshold: Option<f32>,
@@ -94,11 +94,11 @@ struct FilterArgs {
     dynatemp_exponent: Option<f32>,
 
     /// Mirostat v2: keep -log2 p <= mu; mu begins at 2 TAU, and after a token is drawn mu -= ETA * (-log2 p - TAU).
-    /// From 0 to 100; 0 is off [default: 0]
+    /// From 0 to 100; 0 is off [default: the model's, else 0]
     #[arg(long, value_name = "TAU", allow_negative_numbers = true, value_parser = number("from 0 to 100"))]
     mirostat_tau: Option<f32>,
 
-    /// See --mirostat-tau, from 0 to 1 [default: 0.1]
+    /// See --mirostat-tau, from 0 to 1 [default: the model's, else 0.1]
     #[arg(long, value_name = "ETA", allow_negative_numbers = true,
           value_parser = number("from 0 to 1"), requires = "mirostat_tau")]
     mirostat_eta: Option<f32>,
@@ -178,7 +178,8 @@ struct BanArgs {
     #[arg(long, value_name = "IDS", allow_hyphen_values = true, value_parser = ids_or_none)]
     bad_words_ids: Vec<Ids>,
 
-    /// No N tokens occur twice in the same order, the prompt included, from 0 to 4294967295; 0 is off [default: 0]
+    /// No N tokens occur twice in the same order, the prompt included, from 0 to 4294967295; 0 is off [default: the
+    /// model's, else 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     no_repeat_ngram_size: Option<u32>,
 }

@@ -288,8 +288,8 @@ fn stream(fields: &mut Fields) -> Result<Option<Stream>, ApiError> {
     }
     let mut options = Fields::new(options, "stream_options.")?;
     let includes_usage = options.flag("include_usage")?.unwrap_or(false);
-    // Against the lengths of packets; without, there is nothing to hide.
-    options.flag("include_obfuscation")?;
+    let off = |value: &Value| (value == false).then_some(());
+    options.read("include_obfuscation", "false (chunks are not padded)", off)?;
     options.end()?;
     Ok(Some(Stream { includes_usage }))
 }

@@ -27,7 +27,7 @@ const COMMANDS: [(&str, &str); 10] = [
     ("/system [TEXT]", "set the system message (\"\" removes it), or show it; the conversation goes on"),
     (
         "/set [NAME VALUE ...]",
-        "change settings of `limpid run`: /set temperature 0.2 stop \"\\n\\n\"; alone: show them",
+        "change how answers are chosen and how long they are: /set temperature 0.2 stop \"\\n\\n\"; alone: show them",
     ),
     ("/stats", "what the conversation took so far"),
     ("/save FILE", "write messages and settings as JSON; /save! overwrites"),

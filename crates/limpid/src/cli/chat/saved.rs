@@ -12,6 +12,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Saved {
     messages: Vec<SavedMessage>,
     /// Settings that take several values have lists; flags have `on`.

@@ -150,7 +150,7 @@ impl Session<'_> {
         }
         let first = texts.swap_remove(0);
         if first.text.is_empty() {
-            self.console.note("the answer is empty: the model ended it at once");
+            self.console.note(&format!("the answer is empty: {}", finished.reason));
         }
         let said = n_said(&finished, first.token_ids.len(), self.settings.stop_params().include_stop);
         let ids = &first.token_ids[..said];
@@ -286,9 +286,10 @@ impl Session<'_> {
 
     pub(super) fn load(&mut self, path: &Path) -> Result<(), CliError> {
         let (conversation, settings) = super::saved::load(path).map_err(CliError::failure)?;
-        self.check(&conversation)?;
+        let of_file = |error| CliError::failure(format!("{}: {error}", path.display()));
+        self.check(&conversation).map_err(of_file)?;
         if let Some(settings) = settings {
-            self.take_settings(settings)?;
+            self.take_settings(settings).map_err(of_file)?;
         }
         let n_messages = conversation.messages().len();
         self.conversation = conversation;
