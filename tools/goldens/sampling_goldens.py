@@ -2,6 +2,9 @@
 
     python sampling_goldens.py
 
+Some of the logits are on a coarse grid, so that many are equal, and some are masked: -inf, which JSON has as null. (At
+ties llama.cpp keeps k tokens exactly, which no order of Limpid's does; so it gets none.)
+
 `hf` is asked of transformers itself: its own processors, in the order in which `generate` puts them, in f64. `vllm` and
 `llama.cpp` are restated here from their documented formulas, in f64, with full sorts.
 
@@ -43,6 +46,10 @@ HF = [
     {"temperature": 0.8, "top_p": 0.9, "typical_p": 0.8, "epsilon_cutoff": 0.03},
     {"temperature": 1.5, "top_k": 30, "top_p": 0.97, "min_p": 0.03, "typical_p": 0.9, "epsilon_cutoff": 0.01,
      "eta_cutoff": 0.02, "repetition_penalty": 1.2, "no_repeat_ngram_size": 2, "suppress_tokens": [9]},
+    {"logits": "coarse", "top_k": 5},
+    {"logits": "coarse", "top_k": 12, "min_p": 0.2, "epsilon_cutoff": 0.03},
+    {"logits": "masked", "top_k": 9, "top_p": 0.8, "typical_p": 0.7},
+    {"logits": "masked", "eta_cutoff": 0.2, "repetition_penalty": 1.5},
 ]
 VLLM = [
     {"repetition_penalty": 1.3},
@@ -55,6 +62,11 @@ VLLM = [
     {"top_k": 6, "top_p": 0.8},
     {"temperature": 1.6, "top_k": 12, "top_p": 0.9, "min_p": 0.02, "repetition_penalty": 1.1,
      "frequency_penalty": 0.3, "presence_penalty": 0.2, "logit_bias": [[4, 1.5]]},
+    {"allowed_token_ids": [3, 5, 6, 20, 41], "top_p": 0.9},
+    {"min_tokens": 7, "stop_token_ids": [5, 11, 30], "temperature": 1.2},
+    {"min_tokens": 6, "stop_token_ids": [5, 11, 30]},
+    {"logits": "coarse", "top_k": 4, "presence_penalty": 0.5},
+    {"logits": "masked", "min_p": 0.1, "frequency_penalty": 0.4},
 ]
 LAST_6 = {"penalty_scope": "last_6"}
 LLAMA_CPP = [
@@ -70,6 +82,9 @@ LLAMA_CPP = [
     {"xtc_probability": 1.0, "xtc_threshold": 0.1},
     {"xtc_probability": 1.0, "xtc_threshold": 0.05, "top_k": 10},
     {"dynatemp_min": 0.3, "dynatemp_max": 1.9, "dynatemp_exponent": 1.5},
+    {"mirostat_tau": 1.3, "temperature": 0.9},
+    {"mirostat_tau": 0.2},
+    {"logits": "masked", "top_n_sigma": 1.5, "dry_multiplier": 0.7},
     LAST_6 | {"top_n_sigma": 2.0, "top_k": 30, "typical_p": 0.95, "top_p": 0.9, "min_p": 0.02, "xtc_probability": 1.0,
             "xtc_threshold": 0.15, "temperature": 0.8, "repetition_penalty": 1.2, "dry_multiplier": 0.5},
 ]
@@ -128,6 +143,10 @@ def vllm(params: dict, logits: np.ndarray, prompt: list[int], output: list[int])
     logits = logits.copy()
     for t, bias in params.get("logit_bias", []):
         logits[t] += bias
+    if "allowed_token_ids" in params:
+        logits = keep(logits, np.isin(np.arange(len(logits)), params["allowed_token_ids"]))
+    if len(output) < params.get("min_tokens", 0):
+        logits[params["stop_token_ids"]] = -np.inf
     logits = penalties(logits, params, prompt + output, output) / params.get("temperature", 1.0)
     p = softmax(logits)
     logits = keep(logits, p >= params.get("min_p", 0.0) * p.max())
@@ -155,13 +174,15 @@ def dry(logits: np.ndarray, params: dict, past: list[int]) -> np.ndarray:
 
 
 def llama_cpp(params: dict, logits: np.ndarray, past: list[int]) -> np.ndarray:
-    """llama.cpp's default sequence: penalties, dry, top_n_sigma, top_k, typ_p, top_p, min_p, xtc, temperature."""
+    """llama.cpp's default sequence: penalties, dry, top_n_sigma, top_k, typ_p, top_p, min_p, xtc, temperature. And
+    mirostat v2, before its first draw: -log2 p of at most 2 tau, and the most likely token."""
     last = past[-6:]
     logits = penalties(logits, params, last, last)
     if "dry_multiplier" in params:
         logits = dry(logits, params, past)
     if "top_n_sigma" in params:
-        logits = keep(logits, logits >= logits.max() - params["top_n_sigma"] * logits.std())
+        sigma = logits[logits > -np.inf].std()
+        logits = keep(logits, logits >= logits.max() - params["top_n_sigma"] * sigma)
     if "top_k" in params:
         logits = keep(logits, logits >= np.sort(logits)[-params["top_k"]])
     if "typical_p" in params:
@@ -189,7 +210,11 @@ def llama_cpp(params: dict, logits: np.ndarray, past: list[int]) -> np.ndarray:
         share = entropy(p) / np.log((p > 0).sum())
         low, high = params["dynatemp_min"], params["dynatemp_max"]
         temperature = low + (high - low) * share ** params["dynatemp_exponent"]
-    return logits / temperature
+    logits = logits / temperature
+    if "mirostat_tau" in params:
+        p = softmax(logits)
+        logits = keep(logits, (p >= 2.0 ** (-2.0 * params["mirostat_tau"])) | (p == p.max()))
+    return logits
 
 
 def main() -> None:
@@ -197,7 +222,13 @@ def main() -> None:
     cases = []
     for order, all_params in [("hf", HF), ("vllm", VLLM), ("llama.cpp", LLAMA_CPP)]:
         for params in all_params:
+            params = dict(params)
             logits = np.round(generator.normal(0.0, 2.0, VOCAB_SIZE), 3)
+            match params.pop("logits", None):
+                case "coarse":
+                    logits = np.round(logits)
+                case "masked":
+                    logits[generator.random(VOCAB_SIZE) < 0.3] = -np.inf
             prompt = [1, 2, 3, 4, 2, 3, 9, 8, 2, 3]
             output = [5, 2, 3, 4, 5, 5, 2, 3] if order == "llama.cpp" else [5, 6, 5, 7, 2, 3]
             match order:
@@ -208,7 +239,8 @@ def main() -> None:
                 case _:
                     processed = llama_cpp(params, logits, prompt + output)
             probs = [[t, float(f"{p:.9g}")] for t, p in enumerate(softmax(processed)) if p > 0]
-            case = {"order": order, "params": params, "logits": logits.tolist(), "prompt": prompt, "output": output}
+            finite = [l if np.isfinite(l) else None for l in logits.tolist()]
+            case = {"order": order, "params": params, "logits": finite, "prompt": prompt, "output": output}
             cases.append(case | {"probs": probs})
     versions = {name: version(name) for name in ["transformers", "torch", "numpy"]}
     provenance = {"script": "sampling_goldens.py", "versions": versions, "licence": "MIT OR Apache-2.0"}

@@ -18,6 +18,7 @@ fn model(max_batch_rows: usize, poison: Option<TokenId>) -> (FakeModel, KvCache)
         max_batch_rows,
         windows: vec![None, Some(7)],
         poison,
+        n_threads: 1,
     };
     let model = FakeModel::new(config).expect("memory");
     let kv = KvCache::new(model.kv_layout().clone(), 20).expect("memory");

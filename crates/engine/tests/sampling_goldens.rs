@@ -51,6 +51,11 @@ fn set(params: &mut SamplingParams, name: &str, value: &Value) {
         "dry_breakers" => params.dry_breakers = ids(value),
         "no_repeat_ngram_size" => params.no_repeat_ngram_size = number as u32,
         "bad_words_ids" => params.bad_words_ids = value.as_array().unwrap().iter().map(ids).collect(),
+        "allowed_token_ids" => params.allowed_token_ids = ids(value),
+        "min_tokens" => params.min_tokens = number as u32,
+        "mirostat_tau" => params.mirostat_tau = number,
+        // The sampler's, not the parameters'.
+        "stop_token_ids" => {}
         "suppress_tokens" => params.suppress_tokens = ids(value),
         "logit_bias" => params.logit_bias = value.as_array().unwrap().iter().map(bias).collect(),
         _ => panic!("{name}"),
@@ -65,19 +70,20 @@ fn bias(pair: &Value) -> (TokenId, f32) {
 fn distributions_are_those_of_the_peers() {
     let file: Value = serde_json::from_str(include_str!("goldens/sampling/orders.json")).expect("JSON");
     let cases = file["cases"].as_array().expect("cases");
-    assert_eq!(cases.len(), 43);
+    assert_eq!(cases.len(), 55);
     for case in cases {
         let mut params = SamplingParams { temperature: 1.0, ..SamplingParams::greedy() };
         params.sampler_order = case["order"].as_str().unwrap().parse().unwrap();
         for (name, value) in case["params"].as_object().unwrap() {
             set(&mut params, name, value);
         }
-        let logits: Vec<f32> =
-            case["logits"].as_array().unwrap().iter().map(|l| l.as_f64().unwrap() as f32).collect();
+        let logit = |logit: &Value| logit.as_f64().map_or(f32::NEG_INFINITY, |logit| logit as f32);
+        let logits: Vec<f32> = case["logits"].as_array().unwrap().iter().map(logit).collect();
+        let stop_ids = case["params"].get("stop_token_ids").map_or_else(Vec::new, ids);
         let output = ids(&case["output"]);
         let mut history = History::new(&ids(&case["prompt"]), output.len(), logits.len());
         output.iter().for_each(|&id| history.push(id));
-        let sampler = Sampler::new(&params, &[], &[], logits.len()).expect("valid parameters");
+        let sampler = Sampler::new(&params, &[], &stop_ids, logits.len()).expect("valid parameters");
         for isa in Isa::available() {
             let mut last = Last::default();
             let mut scratch = Candidates::new(logits.len(), isa);

@@ -92,14 +92,15 @@ fn request(random: &mut Random) -> Request {
         ]),
         ..SamplingParams::greedy()
     };
+    let texts = (0..n_stops).map(|_| random.pick(&["ab", "the", "q", "zz", "onon", "🦊"]).to_owned());
+    let mut stop = StopParams {
+        stop: texts.collect(),
+        stop_token_ids: if random.one_in(5) { vec![TokenId(random.range(3, 47) as u32)] } else { vec![] },
+        include_stop: random.one_in(2),
+    };
+    stop.include_stop &= n_stops > 0 || !stop.stop_token_ids.is_empty();
     Request {
-        stop: StopParams {
-            stop: (0..n_stops)
-                .map(|_| random.pick(&["ab", "the", "q", "zz", "onon", "🦊"]).to_owned())
-                .collect(),
-            stop_token_ids: if random.one_in(5) { vec![TokenId(random.range(3, 47) as u32)] } else { vec![] },
-            include_stop: random.one_in(2),
-        },
+        stop,
         max_tokens,
         context_overflow: match random.range(0, 3) {
             0 if is_alone => ContextOverflow::TruncateLeft,

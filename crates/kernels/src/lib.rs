@@ -19,6 +19,7 @@ pub mod quant;
 pub mod reference;
 mod simd;
 
+use buffer::Shared;
 use isa::Isa;
 use pool::ThreadPool;
 
@@ -32,5 +33,16 @@ impl Cpu {
     /// `n_threads` counts the calling thread: 1 starts no worker.
     pub fn new(isa: Isa, n_threads: usize) -> Self {
         Self { isa, pool: ThreadPool::new(n_threads) }
+    }
+
+    /// Calls `run` once for every item, each on whichever thread is free; see [`ThreadPool::for_each`].
+    pub fn for_each_mut<T: Send>(&self, items: &mut [T], run: &(dyn Fn(&mut T) + Sync)) {
+        let n_items = items.len();
+        let items = Shared::new(items);
+        self.pool.for_each(n_items, &|i| {
+            // SAFETY: each item is taken once.
+            let item = unsafe { items.part(i, 1) };
+            run(&mut item[0]);
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! Beam search inside the engine: it forks, extends and drops the sequences of one request.
 
+use super::chooser::Scratch;
 use super::event::Events;
 use super::output::Output;
 use super::request::RequestId;
@@ -79,7 +80,8 @@ impl Beams {
         LogitRow { row, logits, .. }: LogitRow<'_>,
         tools: &mut Tools<'_>,
     ) -> Result<bool, SampleError> {
-        let Tools { cpu, candidates, values, recorder, .. } = tools;
+        let Tools { cpu, chooser, recorder, .. } = tools;
+        let Scratch { candidates, values } = chooser.scratch();
         let (total, history) = (beams[i].total(), beams[i].history());
         if self.n_offered == 0 {
             self.search.begin_step();

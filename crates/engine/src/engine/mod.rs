@@ -6,9 +6,12 @@
 //!
 //! - `request`: what a caller asks.  `event`: what the engine says.
 //! - `running`: a request while it waits and runs.  `sequence`: one token stream of it.  `output`: its text.
-//! - `kept`: what of a conversation stays in the cache.  `beams`: a request whose sequences are beams of a search.
+//! - `chooser`: the tokens of a step, for all sequences at once.  `beams`: a request whose sequences are those of a
+//!   search.
+//! - `kept`: what of a conversation stays in the cache.
 
 mod beams;
+mod chooser;
 mod event;
 mod kept;
 mod output;
@@ -22,11 +25,12 @@ pub use request::{
 };
 pub use sequence::bytes_of_sequences;
 
+use self::chooser::Chooser;
 use crate::TokenId;
 use crate::decode::Decoding;
 use crate::kv::{KvCache, KvStats};
 use crate::model::{Batch, Forward, ForwardError, Want};
-use crate::sampling::{Candidates, FinishReason, ParamError, Sampler, StopMatcher};
+use crate::sampling::{FinishReason, ParamError, Sampler, StopMatcher};
 use crate::scheduler::{Budget, FreePages};
 use crate::stats::RequestRecorder;
 use crate::tokenizer::Tokenizer;
@@ -99,8 +103,7 @@ pub struct Engine {
     next_id: u64,
     // Used again by every step:
     batch: Batch,
-    candidates: Candidates,
-    values: Vec<f32>,
+    chooser: Chooser,
 }
 
 impl Engine {
@@ -114,8 +117,7 @@ impl Engine {
         let kv = KvCache::new(model.kv_layout().clone(), config.n_pages)?;
         Ok(Self {
             eos: tokenizer.special().eos_ids().collect(),
-            candidates: Candidates::new(model.vocab_size(), model.cpu().isa),
-            values: Vec::new(),
+            chooser: Chooser::new(model.vocab_size(), model.cpu(), config.max_sequences),
             cpu: model.cpu().clone(),
             batch: Batch::with_capacity(budget.max_rows()),
             running: Vec::with_capacity(config.max_sequences),
@@ -375,22 +377,28 @@ impl Engine {
         };
         let computed_at = self.clock.now();
         let wanted = self.batch.rows.iter().enumerate().filter(|(_, row)| row.want == Want::Logits);
-        let mut rows = wanted.enumerate().map(|(i, (row, of))| {
-            let (position, logits) = (of.position as usize, logits.row(i));
-            LogitRow { row, position, logits }
+        let mut rows = wanted.enumerate().map(|(logit_row, (row, of))| {
+            let (position, logits) = (of.position as usize, logits.row(logit_row));
+            LogitRow { row, logit_row, position, logits }
         });
-        for running in &mut self.running {
+        for (i, running) in self.running.iter_mut().enumerate() {
             let mut tools = Tools {
                 cpu: &self.cpu,
                 tokenizer: &self.tokenizer,
                 kv: &mut self.kv,
                 keeps_kv: self.config.kv_cache,
-                candidates: &mut self.candidates,
-                values: &mut self.values,
+                chooser: &mut self.chooser,
                 events,
                 recorder,
             };
-            if let Some(has_text) = running.continue_with(&mut rows, computed_at, &mut tools) {
+            running.continue_with(i, &mut rows, computed_at, &mut tools);
+        }
+        self.chooser.choose(&self.cpu, logits, recorder);
+        for choosing in self.chooser.take() {
+            self.running[choosing.request].take(choosing, &self.tokenizer, events);
+        }
+        for running in &mut self.running {
+            if let Some(has_text) = running.take_told() {
                 running.recorder.token(self.clock.now(), has_text);
             }
         }

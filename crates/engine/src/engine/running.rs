@@ -1,15 +1,16 @@
 //! A request inside the engine: first it waits, then it runs.
 
 use super::beams::Beams;
+use super::chooser::{Chooser, Choosing};
 use super::event::{Events, RequestError, Usage};
 use super::kept::{KeptSequences, Reused};
 use super::output::{Output, TokenLimit};
 use super::request::{ConversationId, Dropped, RequestId};
 use super::sequence::Sequence;
 use crate::TokenId;
-use crate::decode::{BeamSearch, Decoding, LogprobParams, Logprobs, LogprobsMode};
+use crate::decode::{BeamSearch, Decoding, LogprobParams, Logprobs};
 use crate::kv::{KvCache, SeqId};
-use crate::sampling::{Candidates, FinishReason, Sampler, StopMatcher};
+use crate::sampling::{FinishReason, SampleError, Sampler, StopMatcher};
 use crate::stats::RequestRecorder;
 use crate::tokenizer::Tokenizer;
 use crate::trace::Recorder;
@@ -79,6 +80,7 @@ impl Waiting {
             recorder: self.recorder,
             computed_tokens: 0,
             completion_tokens: 0,
+            told: None,
             error: None,
         }
     }
@@ -109,9 +111,7 @@ pub(super) struct Tools<'a> {
     pub(super) kv: &'a mut KvCache,
     /// Whether keys and values are kept from one step to the next.
     pub(super) keeps_kv: bool,
-    pub(super) candidates: &'a mut Candidates,
-    /// One number a token of the vocabulary.
-    pub(super) values: &'a mut Vec<f32>,
+    pub(super) chooser: &'a mut Chooser,
     pub(super) events: &'a mut Events,
     pub(super) recorder: &'a mut dyn Recorder,
 }
@@ -126,10 +126,11 @@ impl Tools<'_> {
     }
 }
 
-/// The logits of a batch row.
+/// The logits of a batch row, and which of the rows of logits they are.
 #[derive(Clone, Copy)]
 pub(super) struct LogitRow<'a> {
     pub(super) row: usize,
+    pub(super) logit_row: usize,
     pub(super) position: usize,
     pub(super) logits: &'a [f32],
 }
@@ -158,6 +159,8 @@ pub(super) struct Running {
     pub(super) recorder: RequestRecorder,
     computed_tokens: usize,
     completion_tokens: usize,
+    /// Whether the step brought a token, and text with it.
+    told: Option<bool>,
     pub(super) error: Option<RequestError>,
 }
 
@@ -195,15 +198,15 @@ impl Running {
         }
     }
 
-    /// The model has computed a batch; `rows` are the logits that this request wanted of it, and more. Whether there is
-    /// a new token, and whether text was released.
+    /// The model has computed a batch; `rows` are the logits that this request wanted of it, and more. What is to be
+    /// chosen goes to the chooser, from where `take` has it back; beams are continued at once.
     pub(super) fn continue_with<'a>(
         &mut self,
+        i_request: usize,
         rows: &mut impl Iterator<Item = LogitRow<'a>>,
         computed_at: Duration,
         tools: &mut Tools<'_>,
-    ) -> Option<bool> {
-        let mut told = None;
+    ) {
         for i in 0..self.sequences.len() {
             self.computed_tokens += self.sequences[i].n_in_batch();
             let mut last = None;
@@ -220,13 +223,21 @@ impl Running {
             if let Some(logprobs) = self.prompt_logprobs.take() {
                 tools.events.prompt_logprobs(self.id, logprobs);
             }
-            match self.choose(i, row, tools) {
-                Ok(None) => {}
-                Ok(Some(has_text)) => told = Some(told.unwrap_or(false) | has_text),
-                Err(error) => self.error = Some(error),
+            if self.beams.is_none() {
+                self.lend(i_request, i, row, tools);
+            } else if let Err(error) = self.continue_beams(i, row, tools) {
+                self.error = Some(error.into());
             }
         }
-        told
+    }
+
+    /// Whether there was a new token since the last time, and whether text was released.
+    pub(super) fn take_told(&mut self) -> Option<bool> {
+        self.told.take()
+    }
+
+    fn tell(&mut self, has_text: bool) {
+        self.told = Some(self.told.unwrap_or(false) | has_text);
     }
 
     /// The log-probability of the prompt token that follows a row.
@@ -241,31 +252,45 @@ impl Running {
         }
     }
 
-    /// Chooses what follows sequence `i`: at the prompt's end, what follows all of them.
-    fn choose(
+    /// Beam `i` offers its continuations; with those of the last one the search goes on.
+    fn continue_beams(
         &mut self,
         i: usize,
         row: LogitRow<'_>,
         tools: &mut Tools<'_>,
-    ) -> Result<Option<bool>, RequestError> {
-        if let Some(beams) = &mut self.beams {
-            if !beams.offer(i, &self.sequences, &self.samplers[0], row, tools)? {
-                return Ok(None);
-            }
+    ) -> Result<(), SampleError> {
+        let beams = self.beams.as_mut().expect("it is a search");
+        if beams.offer(i, &self.sequences, &self.samplers[0], row, tools)? {
             let has_text = beams.select(&mut self.sequences, self.max_len, tools)?;
             self.sequences.iter_mut().for_each(|beam| tools.end_computing(beam));
-            return Ok(Some(has_text));
+            self.tell(has_text);
         }
+        Ok(())
+    }
+
+    /// Hands to the chooser what follows sequence `i`: at the prompt's end, what follows all of them.
+    fn lend(&mut self, i_request: usize, i: usize, row: LogitRow<'_>, tools: &mut Tools<'_>) {
         tools.end_computing(&mut self.sequences[i]);
-        if !self.sequences[i].generated().is_empty() {
-            return Ok(Some(self.choose_one(i, row, tools)?));
+        let mut choices = i..i + 1;
+        if self.sequences[i].generated().is_empty() {
+            self.fork_choices(tools);
+            choices = 0..self.sequences.len();
         }
-        self.fork_choices(tools);
-        let mut has_text = false;
-        for choice in 0..self.sequences.len() {
-            has_text |= self.choose_one(choice, row, tools)?;
+        let reports = self.logprobs.output.is_some() || self.is_ranked();
+        for choice in choices {
+            let sequence = &mut self.sequences[choice];
+            tools.chooser.add(Choosing {
+                request: i_request,
+                choice,
+                row: row.row,
+                logit_row: row.logit_row,
+                sampler: self.samplers[choice].clone(),
+                history: sequence.lend_history(),
+                mode: reports.then_some(self.logprobs.mode),
+                logprobs: std::mem::take(&mut sequence.logprobs),
+                chosen: Err(SampleError::NothingLeft { position: 0 }),
+            });
         }
-        Ok(Some(has_text))
     }
 
     /// The prompt is computed: all choices share its pages.
@@ -280,29 +305,24 @@ impl Running {
         }
     }
 
-    /// Chooses a choice's next token. Whether it released text.
-    fn choose_one(
-        &mut self,
-        choice: usize,
-        LogitRow { row, logits, .. }: LogitRow<'_>,
-        tools: &mut Tools<'_>,
-    ) -> Result<bool, RequestError> {
-        let Tools { cpu, tokenizer, candidates, values, events, recorder, .. } = tools;
+    /// Takes back what was lent, and the token that was chosen, unless another of its texts has failed.
+    pub(super) fn take(&mut self, choosing: Choosing, tokenizer: &Tokenizer, events: &mut Events) {
+        let Choosing { choice, history, logprobs, chosen, .. } = choosing;
         let (is_ranked, reports) = (self.is_ranked(), self.logprobs.output.is_some());
         let sequence = &mut self.sequences[choice];
-        recorder.choice(row, choice);
-        let id = self.samplers[choice].sample(logits, sequence.history_mut(), candidates, *recorder)?;
-        self.completion_tokens += 1;
-        if reports || is_ranked {
-            let logits = match self.logprobs.mode {
-                LogprobsMode::Raw => logits,
-                LogprobsMode::Processed => in_play(candidates, logits.len(), values),
-            };
-            assert!(sequence.logprobs.push(cpu, logits, id), "the sampler has looked at the logits");
+        sequence.return_history(history);
+        sequence.logprobs = logprobs;
+        if self.error.is_some() {
+            return;
         }
+        let id = match chosen {
+            Ok(id) => id,
+            Err(error) => return self.error = Some(error.into()),
+        };
+        self.completion_tokens += 1;
         if is_ranked {
             events.silent(|out| sequence.push(id, tokenizer, out));
-            return Ok(false);
+            return self.tell(false);
         }
         let logprobs = std::mem::take(&mut sequence.logprobs);
         let told = reports.then(|| logprobs.get(logprobs.len() - 1));
@@ -312,7 +332,7 @@ impl Running {
         if let Some(reason) = &sequence.reason {
             events.ended(self.id, choice, reason.clone(), None);
         }
-        Ok(has_text)
+        self.tell(has_text);
     }
 
     fn is_ranked(&self) -> bool {
@@ -399,11 +419,3 @@ impl Running {
 
 /// A request is concluded when all of its texts have ended, or with a reason for those that have not.
 const HAS_ENDED: &str = "a text that goes on is not concluded";
-
-/// The logits of the tokens in play, -inf for all others.
-fn in_play<'a>(candidates: &Candidates, vocab_size: usize, values: &'a mut Vec<f32>) -> &'a [f32] {
-    values.clear();
-    values.resize(vocab_size, f32::NEG_INFINITY);
-    candidates.in_play().for_each(|(id, logit)| values[id.0 as usize] = logit);
-    values
-}

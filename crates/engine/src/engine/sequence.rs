@@ -117,8 +117,14 @@ impl Sequence {
         &self.history
     }
 
-    pub(super) fn history_mut(&mut self) -> &mut History {
-        &mut self.history
+    /// For the choice of its next token, which may change what mirostat remembers. Until it is back the sequence has
+    /// none.
+    pub(super) fn lend_history(&mut self) -> History {
+        std::mem::take(&mut self.history)
+    }
+
+    pub(super) fn return_history(&mut self, history: History) {
+        self.history = history;
     }
 
     pub(super) fn total(&self) -> f64 {

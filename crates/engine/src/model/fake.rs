@@ -23,6 +23,7 @@ pub struct FakeConfig {
     pub windows: Vec<Option<u32>>,
     /// The logits of a row with this token are NaN.
     pub poison: Option<TokenId>,
+    pub n_threads: usize,
 }
 
 /// See the module.
@@ -44,7 +45,8 @@ impl FakeModel {
         let mut number = Rows::new(1, 1)?;
         number.set_n_rows(1);
         let logits = Rows::new(config.max_batch_rows, config.vocab_size)?;
-        Ok(Self { config, layout, cpu: Arc::new(Cpu::new(Isa::Portable, 1)), number, logits })
+        let cpu = Arc::new(Cpu::new(Isa::Portable, config.n_threads));
+        Ok(Self { config, layout, cpu, number, logits })
     }
 
     /// Writes the row's token into its slot in every layer group.

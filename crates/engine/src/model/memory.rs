@@ -72,12 +72,14 @@ impl<'a> MemoryPlan<'a> {
         self.layout.groups.iter().map(of_group).fold(0, usize::saturating_add)
     }
 
-    /// The buffers of a forward pass, and those in which a token is chosen from its logits (with log-probabilities, one
-    /// more number a token of the vocabulary).
+    /// The buffers of a forward pass, and those in which tokens are chosen from their logits, for each thread that can
+    /// do so at the same time (with log-probabilities, one more number a token of the vocabulary).
     pub fn workspace(&self, limits: BatchLimits) -> usize {
         let forward = Workspace::bytes(self.config, &self.layout, limits, self.kinds, self.n_threads);
         let values = self.config.vocab_size.saturating_mul(size_of::<f32>());
-        forward.saturating_add(Candidates::bytes_for(self.config.vocab_size)).saturating_add(values)
+        let scratch = Candidates::bytes_for(self.config.vocab_size).saturating_add(values);
+        let n_choosers = self.n_threads.min(limits.max_logit_rows);
+        forward.saturating_add(scratch.saturating_mul(n_choosers))
     }
 
     pub fn vocab_size(&self) -> usize {

@@ -16,7 +16,7 @@ pub struct TokenCount {
 ///
 /// The counts are a sorted list, not a table of the vocabulary: it is as long as the text has distinct tokens, so that
 /// many sequences and many beams cost little, and adding to it moves a few KB at most.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Default, Debug)]
 pub struct History {
     /// Prompt and output.
     tokens: Vec<TokenId>,

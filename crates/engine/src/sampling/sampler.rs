@@ -38,8 +38,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// `eos` and `stop_ids` are what `min_tokens` and `ignore_eos` mask. Refuses parameters out of range, and tokens
-    /// that the vocabulary does not have.
+    /// `eos` and `stop_ids` are what `min_tokens` and `ignore_eos` mask. Refuses parameters out of range, tokens
+    /// that the vocabulary does not have, and bans that leave none.
     pub fn new(
         params: &SamplingParams,
         eos: &[TokenId],
@@ -48,6 +48,7 @@ impl Sampler {
     ) -> Result<Sampler, ParamError> {
         params.validate()?;
         params.validate_ids(vocab_size)?;
+        params.validate_bans(eos, vocab_size)?;
         Ok(Sampler {
             chain: Arc::new(Chain::new(params, eos, stop_ids)),
             greedy: params.is_greedy(),

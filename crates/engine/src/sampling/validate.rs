@@ -1,6 +1,6 @@
 //! The ranges of the knobs, and values that contradict each other.
 
-use super::params::{ParamError, PenaltyScope, SamplingParams};
+use super::params::{IgnoreEos, ParamError, PenaltyScope, SamplingParams};
 use crate::TokenId;
 
 impl SamplingParams {
@@ -69,17 +69,6 @@ impl SamplingParams {
         if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(ParamError::new("logit_bias", twice[0].0, "each token once"));
         }
-        let allowed = &self.allowed_token_ids;
-        let mut suppressed = self.suppress_tokens.clone();
-        suppressed.sort_unstable();
-        if !allowed.is_empty() && allowed.iter().all(|id| suppressed.binary_search(id).is_ok()) {
-            let value = format!("{} tokens", allowed.len());
-            return Err(ParamError::new(
-                "allowed_token_ids",
-                value,
-                "one at least that is not in suppress_tokens",
-            ));
-        }
         if self.bad_words_ids.iter().any(Vec::is_empty) {
             return Err(ParamError::new("bad_words_ids", "an empty list", "lists of one token or more"));
         }
@@ -92,7 +81,7 @@ impl SamplingParams {
     }
 
     /// Refuses tokens that the vocabulary does not have.
-    pub fn validate_ids(&self, vocab_size: usize) -> Result<(), ParamError> {
+    pub(super) fn validate_ids(&self, vocab_size: usize) -> Result<(), ParamError> {
         let names: [(&str, Vec<TokenId>); 5] = [
             ("logit_bias", self.logit_bias.iter().map(|&(id, _)| id).collect()),
             ("allowed_token_ids", self.allowed_token_ids.clone()),
@@ -105,6 +94,29 @@ impl SamplingParams {
                 let allowed = format!("tokens from 0 to {}", vocab_size.saturating_sub(1));
                 return Err(ParamError::new(name, id.0, &allowed));
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses bans that leave no token.
+    pub(super) fn validate_bans(&self, eos: &[TokenId], vocab_size: usize) -> Result<(), ParamError> {
+        let (mut banned, mut bans) = (self.suppress_tokens.clone(), "suppress_tokens");
+        if self.ignore_eos == IgnoreEos::Forbid {
+            banned.extend(eos);
+            bans = "suppress_tokens, and that is not EOS, which ignore_eos forbids";
+        }
+        banned.retain(|id| (id.0 as usize) < vocab_size);
+        banned.sort_unstable();
+        banned.dedup();
+        let allowed = &self.allowed_token_ids;
+        if allowed.is_empty() && !banned.is_empty() && banned.len() >= vocab_size {
+            let found = format!("{} tokens", self.suppress_tokens.len());
+            return Err(ParamError::new("suppress_tokens", found, "fewer tokens than there are"));
+        }
+        if !allowed.is_empty() && allowed.iter().all(|id| banned.binary_search(id).is_ok()) {
+            let found = format!("{} tokens", allowed.len());
+            let allowed = format!("one token at least that is not in {bans}");
+            return Err(ParamError::new("allowed_token_ids", found, &allowed));
         }
         Ok(())
     }

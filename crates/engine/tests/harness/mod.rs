@@ -93,6 +93,8 @@ pub fn fake(config: &EngineConfig, windows: &[Option<u32>], poison: Option<Token
         max_batch_rows: config.prefill_chunk + config.max_sequences - 1,
         windows: windows.to_vec(),
         poison,
+        // Tokens of several sequences are chosen at the same time.
+        n_threads: if config.max_sequences > 1 { 3 } else { 1 },
     };
     FakeModel::new(config).expect("memory")
 }

@@ -27,7 +27,7 @@ pub(crate) struct LengthArgs {
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = min_tokens)]
     pub(crate) min_tokens: u32,
 
-    /// End before this text, from 1 to 4096 bytes. May be given up to 16 times
+    /// End before this text, from 1 to 4096 bytes. May be given up to 16 times [default: none]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
 
@@ -81,7 +81,7 @@ impl LengthArgs {
 #[command(next_help_heading = "Length and stopping")]
 pub(crate) struct TimeLimitArgs {
     /// End after so many seconds, from 0.001 to 1000000, loading the model left out. How far the text comes
-    /// depends on the machine
+    /// depends on the machine [default: no limit]
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
     time_limit_s: Option<Duration>,
 }

@@ -21,6 +21,7 @@ use crate::sizing::{OPEN_ENDED_REMEDY, SequenceSize, Sizing, context_limits};
 use explain::Explain;
 pub(crate) use generate::{Generation, MonotonicClock, Watch, generate};
 use limpid_engine::TokenId;
+use limpid_engine::decode::{Choices, Decoding};
 use limpid_engine::engine::{Dropped, PromptLimits, Request};
 use limpid_engine::model::MemoryPlan;
 use limpid_engine::sampling::{Defaults, FinishReason, SamplingParams};
@@ -51,7 +52,7 @@ fn run_prompt(args: &RunArgs) -> Result<ExitCode, CliError> {
     let sampling = args.sampling(&defaults)?;
     let tokenizer = Arc::new(file.tokenizer()?);
     let sampling = args.with_breakers(sampling, &tokenizer)?;
-    args.sampling.idle_filters(&sampling).iter().for_each(|note| console.note(note));
+    args.note_idle(&sampling, &decoding, &console);
     load::warn(&console, &tokenizer, &defaults);
 
     let ReadPrompt { ids: mut prompt, reading, tokenize } = read_prompt(args, &file, &tokenizer, &clock)?;
@@ -149,6 +150,14 @@ fn read_prompt(
 }
 
 impl RunArgs {
+    /// Says what was asked for and changes nothing.
+    fn note_idle(&self, sampling: &SamplingParams, decoding: &Decoding, console: &Console) {
+        self.sampling.idle_filters(sampling).iter().for_each(|note| console.note(note));
+        if matches!(decoding, Decoding::Choices(Choices { best_of: 2.., .. })) && sampling.is_greedy() {
+            console.note("the temperature is 0, so nothing is drawn: all texts are the same");
+        }
+    }
+
     /// Reads the model's header; what of the options it shows to be wrong is told before a prompt is read.
     fn open(&self) -> Result<ModelFile, CliError> {
         let file = ModelFile::open(self.model.path())?;

@@ -83,7 +83,7 @@ struct FilterArgs {
           requires = "dynatemp_max", conflicts_with = "temperature")]
     dynatemp_min: Option<f32>,
 
-    /// See --dynatemp-min, from that to 1000000
+    /// See --dynatemp-min, from that to 1000000 [default: off]
     #[arg(long, value_name = "MAX", allow_negative_numbers = true,
           value_parser = number("from 0.000001 to 1000000"), requires = "dynatemp_min")]
     dynatemp_max: Option<f32>,
@@ -161,7 +161,7 @@ struct PenaltyArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Bans and bias")]
 struct BanArgs {
-    /// l + BIAS for one token, from -100 to 100. May be given several times
+    /// l + BIAS for one token, from -100 to 100. May be given several times [default: none]
     #[arg(long, value_name = "ID=BIAS", allow_hyphen_values = true, value_parser = logit_bias)]
     logit_bias: Vec<(TokenId, f32)>,
 

@@ -3,7 +3,7 @@
 use super::args::{ComputeArgs, ConsoleArgs, MAX_SEQUENCES, ModelArgs, token_count, whole};
 use super::run::MonotonicClock;
 use super::side_by_side::{Loaded, SideBySide};
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::driver::EngineHandle;
 use crate::error::CliError;
 use crate::load::ModelFile;
@@ -149,7 +149,12 @@ async fn serve(
     });
     let thread = tokio::task::block_in_place(|| args.load(&file, &app, console))?;
     impatient.abort();
-    console.note(&format!("serving {} at http://{address} (Ctrl-C ends)", app.options.model_names[0]));
+    let place = format!("serving {} at http://{address} (Ctrl-C ends)", app.options.model_names[0]);
+    match args.port {
+        // Nobody could know it else.
+        0 => console::print_line(&format!("limpid: {place}")),
+        _ => console.note(&place),
+    }
     tokio::select! {
         () = signals.next() => {}
         () = is_over(&thread) => return Err(CliError::failure("the engine has failed; see above")),
@@ -188,7 +193,8 @@ impl ServeArgs {
             compute: &self.compute,
         };
         let Loaded { engine, context_length } = side_by_side.engine(file, tokenizer, console, clock)?;
-        let translator = Arc::new(translator.with_context(context_length));
+        let translator =
+            Arc::new(translator.with_context(context_length).with_name(&app.options.model_names[0]));
         app.metrics.observe(&engine);
         let started = EngineHandle::start(engine, app.metrics.clone());
         let (engine, thread) = started

@@ -197,7 +197,7 @@ impl Chunks {
     /// The request for a prompt is over; with the last one, so is the answer.
     fn finish(&mut self, i: usize, finished: &Finished, out: &mut Vec<Value>) -> Result<(), ApiError> {
         if let Some(error) = &finished.error {
-            return Err(ApiError::failed(format!("{}: {error}", self.ask.model)));
+            return Err(self.translator.failed(error));
         }
         let (usage, timings) = (finished.usage, finished.timings.clone());
         self.ends[i] = Some(PromptEnd { dropped: self.dropped[i], usage, timings });

@@ -10,7 +10,7 @@ use crate::prompt::{ChatPrompt, TemplateVariables, encode_raw};
 use limpid_engine::TokenId;
 use limpid_engine::chat::Message;
 use limpid_engine::decode::LogprobParams;
-use limpid_engine::engine::{ContextOverflow, Dropped, Request};
+use limpid_engine::engine::{ContextOverflow, Dropped, Request, RequestError};
 use limpid_engine::sampling::Defaults;
 use limpid_engine::tokenizer::{Specials, Tokenizer};
 use serde::Serialize;
@@ -96,6 +96,8 @@ pub(crate) struct Translator {
     /// For answers.
     defaults_json: Value,
     context_length: Option<usize>,
+    /// Of the model, for messages.
+    name: String,
 }
 
 impl Translator {
@@ -104,13 +106,23 @@ impl Translator {
         let defaults = defaults(Defaults::of(metadata, file.config.vocab_size)?);
         let defaults_json = shortest(&DefaultsJson::new(&defaults));
         let chat = ChatPrompt::of(file, TemplateVariables::default(), &tokenizer)?;
-        Ok(Self { tokenizer, chat, defaults, defaults_json, context_length: None })
+        Ok(Self { tokenizer, chat, defaults, defaults_json, context_length: None, name: file.name() })
     }
 
     /// From now on a prompt that is far too long for the context is refused before it is tokenized, which may take many
     /// seconds.
     pub(crate) fn with_context(self, context_length: usize) -> Self {
         Self { context_length: Some(context_length), ..self }
+    }
+
+    /// From now on messages call the model so, and not by its file.
+    pub(crate) fn with_name(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// What went wrong with a request that the engine had begun.
+    pub(super) fn failed(&self, error: &RequestError) -> ApiError {
+        ApiError::failed(format!("{}: {error}", self.name))
     }
 
     pub(crate) fn tokenizer(&self) -> &Tokenizer {

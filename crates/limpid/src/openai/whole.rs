@@ -46,10 +46,9 @@ impl Whole {
             EventKind::Finished(finished) => {
                 let (usage, timings, dropped) = (finished.usage, finished.timings.clone(), of_prompt.dropped);
                 of_prompt.end = Some(PromptEnd { dropped, usage, timings });
-                let error = finished.error.as_ref();
-                let failed = |error| ApiError::failed(format!("{}: {error}", self.ask.model));
+                let failed = finished.error.as_ref().map(|error| translator.failed(error));
                 let stopped = (finished.reason == FinishReason::Cancelled).then(ApiError::stopping);
-                self.error = self.error.take().or(error.map(failed)).or(stopped);
+                self.error = self.error.take().or(failed).or(stopped);
                 // Whose texts did not end by themselves: all of them here, where nothing came of it.
                 of_prompt.texts.expect_texts(self.ask.n_texts());
                 of_prompt.texts.texts.iter_mut().for_each(|text| {

@@ -49,6 +49,11 @@ impl HttpError {
         Self::new(StatusCode::FORBIDDEN, "forbidden_host", message)
     }
 
+    pub(super) fn long_headers(max: usize) -> Self {
+        let message = format!("the headers are longer than {max} bytes together, the most that is taken");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message)
+    }
+
     pub(super) fn too_large(max: usize) -> Self {
         let message =
             format!("the body is longer than {max} bytes, the longest that is taken (--max-body-mib)");

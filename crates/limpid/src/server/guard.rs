@@ -42,6 +42,20 @@ pub(super) async fn check_key(
     Ok(next.run(request).await)
 }
 
+/// Names and values of headers together.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+
+/// What of headers lies between this limit and that of the connection's buffer gets an answer that says so.
+pub(super) async fn check_headers(request: Request, next: Next) -> Result<Response, HttpError> {
+    let headers = request.headers().iter();
+    let n_bytes: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if n_bytes > MAX_HEADER_BYTES {
+        Err(HttpError::long_headers(MAX_HEADER_BYTES))
+    } else {
+        Ok(next.run(request).await)
+    }
+}
+
 /// Where a server listens to the loopback only, its users are on this machine: a browser that was led here by another
 /// name is not one of them.
 pub(super) async fn check_host(

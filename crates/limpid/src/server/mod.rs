@@ -111,6 +111,7 @@ pub(crate) fn app(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(error::wrong_method)
         .layer(DefaultBodyLimit::max(app.options.max_body_bytes))
         .layer(from_fn_with_state(app.clone(), guard::check_host))
+        .layer(from_fn(guard::check_headers))
         .layer(from_fn_with_state(app.clone(), log::log_refusals))
         .layer(from_fn(guard::add_headers))
         .with_state(app)

@@ -192,7 +192,7 @@ fn files_that_are_no_conversation_leave_the_conversation_as_it_is() {
         ("{\"messages\": [{\"role\": \"user\"}]}", "missing field `content`"),
         ("{\"messages\": [{\"role\": \"tool\", \"content\": \"a\"}]}", "the role is `tool`"),
         ("{\"messages\": [], \"settings\": {\"warmth\": [\"1\"]}}", "there is no setting warmth"),
-        ("{\"messages\": [], \"settings\": {\"top_p\": [\"3\"]}}", "error: top_p is 3"),
+        ("{\"messages\": [], \"settings\": {\"top_p\": [\"3\"]}}", "chat.json: top_p is 3"),
     ] {
         std::fs::write(&path, content).unwrap();
         let load = format!("/load {}", path.display());

@@ -107,10 +107,12 @@ fn what_cannot_be_sampled_is_refused() {
     );
     expect_error(&["sample", "--logits", six, "--top-k", "-1"], 2, &["0 switches it off"]);
     let all = "0,1,2,3,4,5";
-    expect_error(&["sample", "--logits", six, "--suppress-tokens", all], 1, &["no token is left"]);
+    expect_error(&["sample", "--logits", six, "--suppress-tokens", all], 2, &["fewer tokens than there are"]);
+    let forbidden = ["--stop-token-ids", all, "--min-tokens", "1"];
+    expect_error(&[&["sample", "--logits", six], &forbidden[..]].concat(), 1, &["no token is left"]);
     for (content, part) in [
         ("[1, NaN]", "token 1 has the logit NaN; give numbers up to 1e30"),
-        ("[1, 1e39]", "token 1 has the logit inf; give numbers"),
+        ("[1, 1e39]", "number 1, counted from 0, is 1e39; give numbers up to 1e30"),
         ("[]", "there are no logits"),
         ("[1, x]", "number 1 of the array, counted from 0, is `x`"),
     ] {

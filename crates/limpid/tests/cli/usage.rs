@@ -227,10 +227,8 @@ fn exit_codes_of_what_is_too_long() {
     expect_error(
         &["run", "--prompt-tokens", "5,6,7", "-n", "2000"],
         2,
-        &[
-            "the prompt has 3 tokens and --max-tokens is 2000, 2003 together, but the model's context holds 1024. \
-           Lower --max-tokens to 1021 or shorten the prompt",
-        ],
+        &["the prompt has 3 tokens and --max-tokens is 2000, but the model's context holds 1024. \
+           Lower --max-tokens to 1021 or shorten the prompt"],
     );
     expect_error(
         &["run", "--prompt-tokens", "5,6,7", "-n", "8", "--context", "10"],

@@ -119,6 +119,8 @@ fn what_is_no_request() {
     assert!(message.contains("the Content-Encoding is gzip"), "{message}");
     server.get("/v1/nothing").error(404, "no_such_path");
     server.get(path).error(405, "wrong_method");
+    let header = format!("X-Long: {}", "x".repeat(70_000));
+    server.request("GET", "/health", &[&header], b"").error(431, "headers_too_large");
     let header = format!("X-Long: {}", "x".repeat(1 << 20));
     let reply = server.request("GET", "/health", &[&header], b"");
     assert_eq!(reply.status, 431, "{reply:?}");

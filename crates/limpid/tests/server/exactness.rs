@@ -62,7 +62,7 @@ fn check(model: Option<&Path>) {
             if i.is_multiple_of(2) {
                 return exact(&server.post("/v1/completions", &body).success());
             }
-            body["stream"] = json!(true);
+            (body["stream"], body["stream_options"]) = (json!(true), json!({"include_usage": true}));
             exact(&assembled(&server.post("/v1/completions", &body).chunks()))
         };
         let clients: Vec<_> = (0..N_REQUESTS).map(|i| scope.spawn(move || ask(i))).collect();

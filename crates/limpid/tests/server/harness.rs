@@ -243,7 +243,7 @@ fn merged(mut body: Value, more: Value) -> Value {
 pub(crate) fn exact(answer: &Value) -> Value {
     let mut answer = answer.clone();
     let fields = answer.as_object_mut().expect("an object");
-    ["id", "created", "object", "usage"].iter().for_each(|name| _ = fields.remove(*name));
+    ["id", "created", "object"].iter().for_each(|name| _ = fields.remove(*name));
     if let Some(Value::Object(limpid)) = fields.get_mut("limpid") {
         limpid.remove("prompts");
     }
@@ -254,8 +254,8 @@ pub(crate) fn exact(answer: &Value) -> Value {
 pub(crate) fn assembled(chunks: &[Value]) -> Value {
     let mut whole = json!({"model": chunks[0]["model"], "choices": []});
     for chunk in chunks {
-        for name in ["limpid", "prompt_logprobs"] {
-            if let Some(value) = chunk.get(name) {
+        for name in ["limpid", "prompt_logprobs", "usage"] {
+            if let Some(value) = chunk.get(name).filter(|value| !value.is_null()) {
                 whole[name] = value.clone();
             }
         }

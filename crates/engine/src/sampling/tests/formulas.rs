@@ -249,7 +249,7 @@ fn where_everything_is_masked_nothing_is_left() {
         assert_eq!(run(&params, &[minus, minus, -5.0, minus], &history(&[], &[])).1, Ok(TokenId(2)));
         let forbid = SamplingParams { ignore_eos: IgnoreEos::Forbid, ..params };
         assert_eq!(
-            run(&forbid, &[-5.0], &history(&[], &[])).1,
+            run(&forbid, &[-5.0, minus], &history(&[], &[])).1,
             Err(SampleError::NothingLeft { position: 0 })
         );
     }

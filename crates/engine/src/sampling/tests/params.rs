@@ -104,17 +104,39 @@ fn contradictions_are_refused_by_name() {
             "logit_bias is 1, allowed is each token once",
         ),
         (
-            SamplingParams { allowed_token_ids: ids(&[1, 2]), suppress_tokens: ids(&[2, 3, 1]), ..plain() },
-            "allowed_token_ids is 2 tokens, allowed is one at least that is not in suppress_tokens",
-        ),
-        (
             SamplingParams { bad_words_ids: vec![ids(&[1]), ids(&[])], ..plain() },
             "bad_words_ids is an empty list",
         ),
         (SamplingParams { penalty_scope: PenaltyScope::Last(0), ..plain() }, "penalty_scope is last_0"),
+        (
+            SamplingParams { penalty_scope: PenaltyScope::All, dry_multiplier: 1.0, ..plain() },
+            "penalty_scope is all, allowed is output where repetition_penalty,",
+        ),
     ] {
         let found = refused(params);
         assert!(found.starts_with(error), "{found}");
+    }
+}
+
+#[test]
+fn bans_that_leave_nothing_are_refused() {
+    let all = SamplingParams { suppress_tokens: ids(&[1, 2, 0, 0, 3]), ..plain() };
+    let few = SamplingParams { allowed_token_ids: ids(&[1, 2]), suppress_tokens: ids(&[2, 3, 1]), ..plain() };
+    let eos = SamplingParams { allowed_token_ids: ids(&[2]), ignore_eos: IgnoreEos::Forbid, ..plain() };
+    let some = SamplingParams { suppress_tokens: ids(&[1, 0]), ignore_eos: IgnoreEos::Forbid, ..plain() };
+    for (params, error) in [
+        (&all, "suppress_tokens is 5 tokens, allowed is fewer tokens than there are"),
+        (&few, "allowed_token_ids is 2 tokens, allowed is one token at least that is not in suppress_tokens"),
+        (
+            &eos,
+            "allowed_token_ids is 1 tokens, allowed is one token at least that is not in suppress_tokens, and",
+        ),
+        (&some, "suppress_tokens is 2 tokens, allowed is fewer"),
+    ] {
+        let vocab_size = if error.contains("2 tokens, allowed is fewer") { 3 } else { 4 };
+        let found = Sampler::new(params, &ids(&[2, 900]), &[], vocab_size).expect_err(error).to_string();
+        assert!(found.starts_with(error), "{found}");
+        assert!(Sampler::new(params, &ids(&[900]), &[], 5).is_ok() || params == &few, "{error}");
     }
 }
 

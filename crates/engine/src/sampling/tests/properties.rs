@@ -83,13 +83,17 @@ fn with_edits(params: impl Strategy<Value = SamplingParams>) -> impl Strategy<Va
         |(params, penalties, penalty_scope, dry, mut bans, end)| {
             bans.1.retain(|word| !word.is_empty());
             bans.2.retain(|id| !bans.3.contains(id));
+            if end.1 == IgnoreEos::Forbid {
+                bans.3.retain(|&id| id != TokenId(0));
+            }
             bans.4.sort_by_key(|&(id, _)| id);
             bans.4.dedup_by_key(|&mut (id, _)| id);
+            let has_penalty = penalties != (1.0, 0.0, 0.0);
             SamplingParams {
                 repetition_penalty: penalties.0,
                 frequency_penalty: penalties.1,
                 presence_penalty: penalties.2,
-                penalty_scope,
+                penalty_scope: if has_penalty { penalty_scope } else { PenaltyScope::Output },
                 dry_multiplier: dry.0,
                 dry_base: dry.1,
                 dry_allowed_length: dry.2,
@@ -107,7 +111,21 @@ fn with_edits(params: impl Strategy<Value = SamplingParams>) -> impl Strategy<Va
     )
 }
 
-/// In Limpid's order, or in any other.
+/// A setting whose stage the order does not have, switched off.
+fn without(params: SamplingParams, stage: Stage) -> SamplingParams {
+    match stage {
+        Stage::Dry => SamplingParams { dry_multiplier: 0.0, ..params },
+        Stage::TypicalP => SamplingParams { typical_p: 1.0, ..params },
+        Stage::EpsilonCutoff => SamplingParams { epsilon_cutoff: 0.0, ..params },
+        Stage::EtaCutoff => SamplingParams { eta_cutoff: 0.0, ..params },
+        Stage::TopNSigma => SamplingParams { top_n_sigma: 0.0, ..params },
+        Stage::Xtc => SamplingParams { xtc_probability: 0.0, ..params },
+        Stage::Mirostat => SamplingParams { mirostat_tau: 0.0, ..params },
+        other => panic!("every order has {}", other.name()),
+    }
+}
+
+/// In Limpid's order, in a peer's, or in any other.
 fn in_any_order(params: impl Strategy<Value = SamplingParams>) -> impl Strategy<Value = SamplingParams> {
     let all: Vec<_> = SamplerOrder::Notes.stages().to_vec();
     let explicit = Just(all).prop_shuffle().prop_map(|mut stages| {
@@ -115,8 +133,14 @@ fn in_any_order(params: impl Strategy<Value = SamplingParams>) -> impl Strategy<
         stages.push(Stage::Mirostat);
         SamplerOrder::Explicit(stages)
     });
-    let order = prop_oneof![Just(SamplerOrder::Notes), explicit];
-    (params, order).prop_map(|(params, sampler_order)| SamplingParams { sampler_order, ..params })
+    let of_peer = prop_oneof![Just(SamplerOrder::Vllm), Just(SamplerOrder::Hf), Just(SamplerOrder::LlamaCpp)];
+    let order = prop_oneof![Just(SamplerOrder::Notes), of_peer, explicit];
+    (params, order).prop_map(|(params, sampler_order)| {
+        let all = SamplerOrder::Notes.stages().iter();
+        let homeless = all.filter(|stage| !sampler_order.stages().contains(stage));
+        let params = homeless.fold(params, |params, &stage| without(params, stage));
+        SamplingParams { sampler_order, ..params }
+    })
 }
 
 /// Any at all.

@@ -147,9 +147,11 @@ fn n_ids_of_text(prompt: &[TokenId], ids: &[TokenId], text: &str, tokenizer: &To
     let (mut found, mut told) = (None, String::new());
     for n in 0..=ids.len() {
         // A character that is never completed is part of a text that ends with it.
-        let mut whole = told.clone();
-        detokenizer.clone().finish(&mut whole);
-        if (n > 0 && whole == text) || (n == 0 && text.is_empty()) {
+        let mut rest = String::new();
+        detokenizer.clone().finish(&mut rest);
+        let is_whole =
+            told.len() + rest.len() == text.len() && text.starts_with(&told) && text.ends_with(&rest);
+        if (n > 0 && is_whole) || (n == 0 && text.is_empty()) {
             found = Some(n);
         }
         if let Some(&id) = ids.get(n) {

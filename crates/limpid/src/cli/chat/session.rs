@@ -101,8 +101,8 @@ impl Session<'_> {
 
     fn try_answer(&mut self) -> Result<Answer, CliError> {
         let accepted_at = self.clock.0.elapsed();
-        let Fitted { rendered, ids } = self.fit()?;
         let sampling = self.settings.sampling(&self.defaults, &self.tokenizer)?;
+        let Fitted { rendered, ids } = self.fit()?;
         let seed = sampling.seed;
         let request = Request {
             stop: self.settings.stop_params(),

@@ -6,7 +6,7 @@ use crate::cli::one_line;
 use crate::cli::sampling::{SamplingArgs, draw_seed};
 use clap::{Args, CommandFactory, Parser};
 use limpid_engine::engine::PromptLimits;
-use limpid_engine::sampling::{Defaults, IgnoreEos, ParamError, SamplingParams, StopParams};
+use limpid_engine::sampling::{Defaults, IgnoreEos, ParamError, Sampler, SamplingParams, StopParams};
 use limpid_engine::tokenizer::Tokenizer;
 use std::fmt::Display;
 
@@ -113,11 +113,19 @@ impl Settings {
         limits: &PromptLimits,
     ) -> Result<(), ParamError> {
         let &PromptLimits { vocab_size, max_len, .. } = limits;
-        self.sampling(defaults, tokenizer)?.validate_ids(vocab_size)?;
-        self.stop_params().validate(vocab_size)?;
+        let (params, stop) = (self.sampling(defaults, tokenizer)?, self.stop_params());
+        let eos: Vec<_> = tokenizer.special().eos_ids().collect();
+        Sampler::new(&params, &eos, &stop.stop_token_ids, vocab_size)?;
+        stop.validate(vocab_size)?;
         match self.max_tokens() {
+            Some(n) if (self.min_tokens() as usize) > n => Err(ParamError::new(
+                "min_tokens",
+                self.min_tokens(),
+                &format!("from 0 to max_tokens, which is {n}"),
+            )),
             Some(n) if n >= max_len => {
-                let allowed = format!("from 1 to {}, as {} allows", max_len.saturating_sub(1), limits.limit);
+                let allowed =
+                    format!("from 1 to {}: {} holds {max_len}", max_len.saturating_sub(1), limits.limit);
                 Err(ParamError::new("max_tokens", n, &allowed))
             }
             _ => Ok(()),

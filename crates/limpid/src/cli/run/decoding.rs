@@ -24,7 +24,7 @@ pub(crate) struct DecodingArgs {
     best_of: Option<usize>,
 
     /// Beam search with so many beams, from 1 to 64: the likeliest texts as a whole, not token by token. Nothing is
-    /// drawn: the temperature is 0. 1 is plain decoding
+    /// drawn: the temperature is 0. 1 is plain decoding [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<1, MAX_BEAMS>)]
     num_beams: Option<usize>,
 
@@ -99,12 +99,12 @@ impl DecodingArgs {
 #[command(next_help_heading = "Log-probabilities")]
 pub(crate) struct LogprobArgs {
     /// Log-probabilities of the generated tokens, and of so many of the likeliest in place of each, from 0 to 100;
-    /// of beams 0
+    /// of beams 0 [default: none]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<0, MAX_LOGPROBS>,
           requires = "json", conflicts_with = "explain")]
     logprobs: Option<usize>,
 
-    /// The same for the tokens of the prompt
+    /// The same for the tokens of the prompt [default: none]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<0, MAX_LOGPROBS>,
           requires = "json", conflicts_with = "explain")]
     prompt_logprobs: Option<usize>,

@@ -46,11 +46,9 @@ fn narrowed(numbers: Vec<f64>) -> Result<Vec<f32>, String> {
     let is_too_large = |x: &f64| x.is_finite() && (*x as f32).is_infinite();
     match numbers.iter().position(is_too_large) {
         None => Ok(numbers.into_iter().map(|x| x as f32).collect()),
-        Some(i) => Err(format!(
-            "number {i}, counted from 0, is {:e}: numbers from -{max:e} to {max:e} are expected, or an infinite one",
-            numbers[i],
-            max = f32::MAX
-        )),
+        Some(i) => {
+            Err(format!("number {i}, counted from 0, is {:e}; give numbers up to 1e30, or -inf", numbers[i]))
+        }
     }
 }
 
