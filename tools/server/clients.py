@@ -114,7 +114,7 @@ def fails(error, param, **ask):
 def test_errors(client):
     fails(openai.BadRequestError, "top_p", top_p=2)(client)
     fails(openai.BadRequestError, "no_such", extra_body={"no_such": 1})(client)
-    fails(openai.BadRequestError, None, max_tokens=5000)(client)
+    fails(openai.BadRequestError, "max_tokens", max_tokens=5000)(client)
     fails(openai.NotFoundError, "model", model="gpt-4o")(client)
 
 

@@ -1,8 +1,10 @@
 //! Connections: how many, how slow, and how they end.
 
-use super::App;
-use super::app;
+use super::client::Client;
+use super::{App, app};
 use crate::error::CliError;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -11,9 +13,10 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
+use tower::ServiceExt;
 
 /// A request's line and headers together, and how long they may take to come.
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -59,7 +62,7 @@ pub(crate) async fn listen(
     how: Listen,
     stop: impl Future<Output = ()>,
 ) -> Result<(), CliError> {
-    let service = TowerToHyperService::new(app(state.clone()));
+    let router = app(state.clone());
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(MAX_HEADER_TIME).max_buf_size(MAX_HEADER_BYTES);
     let (graceful, places) = (GracefulShutdown::new(), Arc::new(Semaphore::new(how.max_connections)));
@@ -82,8 +85,16 @@ pub(crate) async fn listen(
                 continue;
             }
         };
-        let io = TokioIo::new(Box::pin(patient(stream)));
-        let connection = graceful.watch(builder.serve_connection(io, service.clone()));
+        // Tokens are small, and each is waited for. Where the option is missing they come a little later.
+        let _ = stream.set_nodelay(true);
+        let client = Client::new(stream);
+        let io = TokioIo::new(Box::pin(patient(client.clone())));
+        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(client.clone());
+            request
+        });
+        let service = TowerToHyperService::new(service);
+        let connection = graceful.watch(builder.serve_connection(io, service));
         tokio::spawn(async move {
             // What goes wrong with a connection is its client's business.
             let _ = connection.await;
@@ -96,10 +107,8 @@ pub(crate) async fn listen(
 }
 
 /// A stream on which a write fails that makes no progress.
-fn patient(stream: TcpStream) -> TimeoutStream<TcpStream> {
-    // Tokens are small, and each is waited for. Where the option is missing they come a little later.
-    let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
+fn patient(client: Client) -> TimeoutStream<Client> {
+    let mut stream = TimeoutStream::new(client);
     stream.set_write_timeout(Some(MAX_WRITE_TIME));
     stream
 }

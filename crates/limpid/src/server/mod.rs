@@ -3,9 +3,11 @@
 //! - `routes`: one file an endpoint, or a few that belong together.
 //! - `error`: from what went wrong to a status and OpenAI's error object.
 //! - `body`: what comes in.  `sse`: what streams out.  `openapi`: what both look like.
+//! - `client`: the stream to a client, and whether it has left.
 //! - `guard`: who may ask.  `listen`: connections, their limits, and the end.  `log`: one line a request.
 
 mod body;
+mod client;
 mod error;
 mod guard;
 mod listen;

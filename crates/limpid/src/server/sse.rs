@@ -1,5 +1,6 @@
 //! An answer that streams out: server-sent events, whose data are the chunks.
 
+use super::client::{Client, left};
 use super::error::HttpError;
 use super::log::Log;
 use crate::driver::Ticket;
@@ -19,6 +20,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// An answer on its way.
 pub(super) struct Streaming {
     pub(super) ticket: Ticket,
+    pub(super) client: Option<Client>,
     pub(super) chunks: Chunks,
     pub(super) log: Log,
     pub(super) path: &'static str,
@@ -44,7 +46,11 @@ impl Streaming {
     /// What goes out next; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         while !self.is_over {
-            let step = match tokio::time::timeout(KEEP_ALIVE, self.ticket.next()).await {
+            let step = tokio::select! {
+                step = tokio::time::timeout(KEEP_ALIVE, self.ticket.next()) => step,
+                () = left(self.client.as_ref()) => return None,
+            };
+            let step = match step {
                 Err(_) => return Some(Bytes::from_static(b": still working\n\n")),
                 Ok(step) => step,
             };

@@ -10,7 +10,7 @@ const FIELDS = [
   ["repetition_penalty", "Repetition penalty", "Above 1: tokens that occurred become less likely.", 0.01, 100, 0.01],
   ["frequency_penalty", "Frequency penalty", "Taken off a token's logit for each time it occurred in the answer.", -2, 2, 0.1],
   ["presence_penalty", "Presence penalty", "Taken off a token's logit once if it occurred in the answer.", -2, 2, 0.1],
-  ["seed", "Seed", "The same seed gives the same answer; empty: a new one each time.", 0, null, 1],
+  ["seed", "Seed", "The same seed gives the same answer; empty: a new one each time.", 0, Number.MAX_SAFE_INTEGER, 1],
   ["stop", "Stop string", "An answer ends before this text.", "text"],
   ["key", "API key", "Where the server asks for one. It is kept only until this page is closed.", "password"],
 ];

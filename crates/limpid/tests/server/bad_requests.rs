@@ -1,7 +1,13 @@
 //! What a server refuses, and how it says so.
 
-use super::harness::{JSON, Server, chat, completion};
+use super::harness::{JSON, Reply, Server, chat, completion};
 use serde_json::{Value, json};
+
+fn check_refused(reply: &Reply, param: &str, part: &str) {
+    let message = reply.error(400, "invalid_request");
+    assert!(message.contains(part), "{message}, and not: {part}");
+    assert_eq!(reply.json()["error"]["param"].as_str().unwrap_or_default(), param, "{message}");
+}
 
 #[test]
 fn bad_values_are_refused_by_name() {
@@ -49,10 +55,7 @@ fn bad_values_are_refused_by_name() {
         (json!({"seed": -1}), "seed", "whole number"),
     ];
     for (more, param, part) in completions {
-        let reply = server.post("/v1/completions", &completion(more.clone()));
-        let message = reply.error(400, "invalid_request");
-        assert!(message.contains(part), "{more}: {message}");
-        assert_eq!(reply.json()["error"]["param"].as_str().unwrap_or_default(), param, "{more}: {message}");
+        check_refused(&server.post("/v1/completions", &completion(more.clone())), param, part);
     }
 }
 
@@ -75,10 +78,7 @@ fn bad_values_of_chats_are_refused_by_name() {
         (json!({"echo": true}), "echo", "not supported"),
     ];
     for (more, param, part) in chats {
-        let reply = server.post("/v1/chat/completions", &chat(more.clone()));
-        let message = reply.error(400, "invalid_request");
-        assert!(message.contains(part), "{more}: {message}");
-        assert_eq!(reply.json()["error"]["param"].as_str().unwrap_or_default(), param, "{more}: {message}");
+        check_refused(&server.post("/v1/chat/completions", &chat(more.clone())), param, part);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::harness::{Server, chat, completion};
 use serde_json::{Value, json};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 /// As long as the context allows.
@@ -43,6 +43,7 @@ fn beyond_the_queue_there_is_429() {
 #[test]
 fn a_client_that_leaves_frees_its_pages() {
     let server = Server::slow(&[]);
+    let n_cancelled = "limpid_requests_finished_total{finished_reason=\"cancelled\"}";
     for is_streamed in [true, false] {
         let mut client = server.begin("/v1/completions", &endless(json!({"stream": is_streamed, "n": 4})));
         server.wait_for_metric("limpid_requests_running", 1.0);
@@ -50,12 +51,18 @@ fn a_client_that_leaves_frees_its_pages() {
             client.read_exact(&mut [0; 500]).expect("the beginning");
         }
         assert!(server.metric("limpid_kv_used_bytes") > 0.0);
-        let n_cancelled = "limpid_requests_finished_total{finished_reason=\"cancelled\"}";
         drop(client);
         server.wait_for_metric("limpid_requests_running", 0.0);
         assert_eq!(server.metric("limpid_kv_used_bytes"), 0.0);
         assert_eq!(server.metric(n_cancelled), if is_streamed { 1.0 } else { 2.0 });
     }
+    // One that has sent more behind its request, too.
+    let mut eager = server.begin("/v1/completions", &endless(json!({"stream": false})));
+    eager.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it is taken");
+    server.wait_for_metric("limpid_requests_running", 1.0);
+    drop(eager);
+    server.wait_for_metric("limpid_requests_running", 0.0);
+    assert_eq!(server.metric(n_cancelled), 3.0, "it was not answered to the end");
     // One that never began, too.
     let running = server.begin("/v1/completions", &endless(json!({"n": 8})));
     server.wait_for_metric("limpid_requests_running", 1.0);

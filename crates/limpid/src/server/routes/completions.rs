@@ -3,18 +3,19 @@
 use crate::cli::sampling::draw_seed;
 use crate::openai::{ApiError, Ask, Chunks, Endpoint, Head, Translator, Whole, json};
 use crate::server::body::JsonBytes;
+use crate::server::client::{Client, left};
 use crate::server::error::HttpError;
 use crate::server::openapi::{
     ChatCompletion, ChatCompletionRequest, Completion, CompletionRequest, Failures,
 };
 use crate::server::sse::Streaming;
 use crate::server::{App, Ready};
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Extension, Router};
 use limpid_engine::engine::{Clock, EventKind};
 use limpid_engine::sampling::FinishReason;
 use std::hash::{BuildHasher, RandomState};
@@ -41,9 +42,10 @@ pub(crate) fn routes() -> Router<Arc<App>> {
 )]
 pub(crate) async fn completions(
     State(app): State<Arc<App>>,
+    client: Option<Extension<Client>>,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, HttpError> {
-    answer(&app, Endpoint::Completions, body).await
+    answer(&app, Endpoint::Completions, client, body).await
 }
 
 #[utoipa::path(
@@ -57,12 +59,19 @@ pub(crate) async fn completions(
 )]
 pub(crate) async fn chat_completions(
     State(app): State<Arc<App>>,
+    client: Option<Extension<Client>>,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, HttpError> {
-    answer(&app, Endpoint::ChatCompletions, body).await
+    answer(&app, Endpoint::ChatCompletions, client, body).await
 }
 
-async fn answer(app: &Arc<App>, endpoint: Endpoint, body: Bytes) -> Result<Response, HttpError> {
+async fn answer(
+    app: &Arc<App>,
+    endpoint: Endpoint,
+    client: Option<Extension<Client>>,
+    body: Bytes,
+) -> Result<Response, HttpError> {
+    let client = client.map(|Extension(client)| client);
     let ready = app.ready()?;
     let accepted_at = ready.clock.now();
     let (asker, translator) = (app.clone(), ready.translator.clone());
@@ -92,10 +101,14 @@ async fn answer(app: &Arc<App>, endpoint: Endpoint, body: Bytes) -> Result<Respo
     let (path, log) = (endpoint.path(), app.options.log.clone());
     if ask.stream.is_some() {
         let chunks = Chunks::new(ask, head, ready.translator.clone());
-        return Ok(Streaming { ticket, chunks, log, path, id, is_over: false }.response());
+        return Ok(Streaming { ticket, client, chunks, log, path, id, is_over: false }.response());
     }
     let whole = Whole::new(ask, head, &ready.translator);
-    collect(app, ready, whole, ticket, path, &id).await
+    tokio::select! {
+        answer = collect(app, ready, whole, ticket, path, &id) => answer,
+        // Nobody reads it.
+        () = left(client.as_ref()) => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
 }
 
 /// From the body to what the engine takes.
