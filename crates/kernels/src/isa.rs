@@ -77,6 +77,24 @@ impl Isa {
     }
 }
 
+/// Whether this processor's 512-bit vectors go through its units as two halves: AMD's Zen 4 (family 19h).
+pub(crate) fn has_halved_avx512() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::__cpuid;
+        // SAFETY: every x86-64 processor has this instruction and these leaves.
+        #[allow(unused_unsafe, reason = "newer compilers need none")]
+        let (vendor, version) = unsafe { (__cpuid(0), __cpuid(1).eax) };
+        let is_amd = (vendor.ebx, vendor.edx, vendor.ecx)
+            == (u32::from_le_bytes(*b"Auth"), u32::from_le_bytes(*b"enti"), u32::from_le_bytes(*b"cAMD"));
+        // The extended family is added to the family where that is all ones, as it is here.
+        let family = (version >> 8 & 0xf) + (version >> 20 & 0xff);
+        is_amd && family == 0x19 && Isa::detect() >= Isa::Avx512
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -42,7 +42,7 @@ pub fn matmuls<const N: usize>(
     cpu.pool.for_each(n_ranges, &|mut i| {
         for job in &jobs {
             if i < job.n_ranges() {
-                return job.run(cpu.isa, i);
+                return job.run(cpu, i);
             }
             i -= job.n_ranges();
         }
@@ -73,31 +73,33 @@ impl<'a> Job<'a> {
     }
 
     /// All tokens with the panels of range i.
-    fn run(&self, isa: Isa, i: usize) {
+    fn run(&self, cpu: &Cpu, i: usize) {
+        let isa = cpu.isa;
         let range = i * self.range_len..self.n_panels.min((i + 1) * self.range_len);
         match self.w.panels() {
             Panels::F32(panels) => self.floats(isa, panels, range),
             Panels::F16(panels) => self.floats(isa, panels, range),
             Panels::BF16(panels) if self.compute == Compute::Fast => self.bf16(isa, panels, range),
             Panels::BF16(panels) => self.floats(isa, panels, range),
-            Panels::Q4_0(panels) => self.quantized(isa, panels, range),
-            Panels::Q4_1(panels) => self.quantized(isa, panels, range),
-            Panels::Q5_0(panels) => self.quantized(isa, panels, range),
-            Panels::Q5_1(panels) => self.quantized(isa, panels, range),
-            Panels::Q8_0(panels) => self.quantized(isa, panels, range),
-            Panels::Q4_K(panels) => self.quantized(isa, panels, range),
-            Panels::Q5_K(panels) => self.quantized(isa, panels, range),
-            Panels::Q6_K(panels) => self.quantized(isa, panels, range),
+            Panels::Q4_0(panels) => self.quantized(cpu, panels, range),
+            Panels::Q4_1(panels) => self.quantized(cpu, panels, range),
+            Panels::Q5_0(panels) => self.quantized(cpu, panels, range),
+            Panels::Q5_1(panels) => self.quantized(cpu, panels, range),
+            Panels::Q8_0(panels) => self.quantized(cpu, panels, range),
+            Panels::Q4_K(panels) => self.quantized(cpu, panels, range),
+            Panels::Q5_K(panels) => self.quantized(cpu, panels, range),
+            Panels::Q6_K(panels) => self.quantized(cpu, panels, range),
         }
     }
 
-    fn quantized<P: IntPanel>(&self, isa: Isa, panels: &[P], range: Range<usize>) {
+    fn quantized<P: IntPanel>(&self, cpu: &Cpu, panels: &[P], range: Range<usize>) {
         match self.compute {
             Compute::Fast => {
                 let records = self.x.records.expect("int8 activations were not prepared");
+                let isa = cpu.isa_for(self.x.rows.n_rows());
                 simd::run(isa, self.over(&IntTiles { job: self, panels, records }, range));
             }
-            Compute::F32 => simd::run_f32(isa, self.over(&UnpackedTiles { job: self, panels }, range)),
+            Compute::F32 => simd::run_f32(cpu.isa, self.over(&UnpackedTiles { job: self, panels }, range)),
         }
     }
 

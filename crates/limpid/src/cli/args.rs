@@ -94,6 +94,8 @@ pub(crate) struct Setup {
     pub(crate) compute: Compute,
     pub(crate) kv_format: KvFormat,
     pub(crate) isa: Isa,
+    /// `LIMPID_ISA` asks for that level, also where another would be faster.
+    is_forced: bool,
     pub(crate) n_threads: usize,
 }
 
@@ -107,6 +109,7 @@ impl ComputeArgs {
             compute,
             kv_format: self.kv_format.map_or(kv_default, KvFormat::from),
             isa: isa()?,
+            is_forced: forced_isa().is_some(),
             n_threads: self.threads.unwrap_or_else(machine::n_cores),
         })
     }
@@ -115,14 +118,18 @@ impl ComputeArgs {
 /// The instruction set: what the environment asks for (empty is as if it were not set), or else the best that the
 /// processor has.
 pub(crate) fn isa() -> Result<Isa, IsaError> {
+    Isa::choose(forced_isa().as_deref())
+}
+
+fn forced_isa() -> Option<String> {
     let forced = std::env::var_os("LIMPID_ISA").filter(|value| !value.is_empty());
-    let forced = forced.map(|value| value.to_string_lossy().into_owned());
-    Isa::choose(forced.as_deref())
+    forced.map(|value| value.to_string_lossy().into_owned())
 }
 
 impl Setup {
     pub(crate) fn cpu(&self) -> Arc<Cpu> {
-        Arc::new(Cpu::new(self.isa, self.n_threads))
+        let cpu = Cpu::new(self.isa, self.n_threads);
+        Arc::new(if self.is_forced { cpu } else { cpu.tuned() })
     }
 
     /// As `--compute` spells it.
